@@ -1,0 +1,15 @@
+//! Everything pgkeep can do, as a library.
+//!
+//! Use cases stand on services, services on the outside world; nothing points back:
+//!
+//! ```text
+//! use cases   backup  restore  verify          never import each other
+//! services    repository  catalog  seal  postgres
+//! outside     store
+//! ```
+
+pub mod catalog;
+pub mod error;
+pub mod postgres;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,9 @@
+//! The PostgreSQL server: how to reach it, sessions, `COPY`, snapshots.
+//!
+//! The only module that knows tokio-postgres and postgres-protocol.
+
+mod quote;
+mod session;
+
+pub use quote::{identifier, literal, qualified};
+pub use session::{Row, Session};

@@ -1,0 +1,41 @@
+//! The bytes of a pgkeep repository: values to bytes and back, and nothing else.
+//!
+//! This crate does no I/O, keeps no state and knows no key: it lays values out as
+//! `FORMAT.md` (beside this folder) says and reads them back, trusting no length, count or
+//! offset that it finds. Compression, sealing and signing are the engine's (`seal`), which
+//! works on the pieces named here.
+//!
+//! Reading order, outermost first:
+//!
+//! | module | what it lays out |
+//! |---|---|
+//! | [`name`] | where objects lie in a repository |
+//! | [`object`] | the header that every object begins with, the tail of signed ones |
+//! | [`frame`] | one sealed chunk with its header |
+//! | [`pack`] | an object of many frames, with footer and trailer |
+//! | [`index`] | the footers of many packs in one signed object |
+//! | [`config`] | the repository's own settings, signed by its owner |
+//! | [`key`] | what a wrapped key object holds |
+//! | [`manifest`] | the object whose presence makes a backup exist |
+//! | [`entry`] | one catalog object of a backup |
+//! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
+//! | [`single_file`] | a whole repository with one backup in one file |
+
+pub mod cbor;
+pub mod config;
+pub mod entry;
+mod error;
+pub mod frame;
+pub mod id;
+pub mod index;
+pub mod key;
+pub mod limits;
+pub mod manifest;
+pub mod name;
+pub mod object;
+pub mod pack;
+mod reader;
+pub mod single_file;
+pub mod stream;
+
+pub use error::FormatError;
