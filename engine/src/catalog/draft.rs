@@ -54,12 +54,15 @@ pub struct Draft {
     /// What `ALTER … OWNER TO`, `COMMENT ON` and `DROP` call it: `TABLE "s"."t"`.
     /// Absent where it can have neither owner nor comment.
     pub target: Option<String>,
+    /// What `COMMENT ON` calls objects that have no draft of their own but lie in this
+    /// one: a named NOT NULL constraint, the index of a constraint.
+    pub inner_targets: Vec<(Address, String)>,
     /// The owner's role name, where it has an owner that can be set.
     pub owner: Option<String>,
     /// Its privileges and those of its columns.
     pub privileges: Vec<Privileges>,
-    /// SQL that creates it; complete statements each ended by `;`.
-    pub create: String,
+    /// SQL that creates it, and where it can be split.
+    pub body: Body,
     /// SQL that drops it; see [`Entry::drop`](pgkeep_format::entry::Entry::drop).
     pub drop: Option<String>,
     /// The object that it is a part of; see [`Entry::belongs_to`](pgkeep_format::entry::Entry::belongs_to).
@@ -68,4 +71,123 @@ pub struct Draft {
     pub depends_on: Vec<Address>,
     /// The relation's shape.
     pub relation: Option<Relation>,
+    /// Where its rows come from; only for the kinds that have rows.
+    pub rows: Option<Rows>,
+}
+
+impl Draft {
+    /// Makes a draft of which all that is optional is absent.
+    #[must_use]
+    pub fn new(kind: Kind, section: Section, schema: Option<&str>, name: &str) -> Self {
+        Self {
+            address: None,
+            stands_for: Vec::new(),
+            kind,
+            section,
+            schema: schema.map(str::to_owned),
+            name: name.to_owned(),
+            target: None,
+            inner_targets: Vec::new(),
+            owner: None,
+            privileges: Vec::new(),
+            body: Body::Whole(String::new()),
+            drop: None,
+            belongs_to: None,
+            depends_on: Vec::new(),
+            relation: None,
+            rows: None,
+        }
+    }
+
+    /// What `COMMENT ON` calls this draft and all that lies in it.
+    pub fn targets(&self) -> impl Iterator<Item = (Address, &str)> {
+        let own = self.address.zip(self.target.as_deref());
+        let inner = self.inner_targets.iter().map(|(address, target)| (*address, target.as_str()));
+        own.into_iter().chain(inner).chain(
+            self.body
+                .parts()
+                .filter_map(|part| part.alone.address.zip(part.alone.target.as_deref())),
+        )
+    }
+}
+
+/// SQL that creates an object: complete statements each ended by `;`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// SQL that cannot be split.
+    Whole(String),
+    /// A table or domain: elements of which some can be made apart, after it.
+    Elements {
+        /// What comes before the elements.
+        before: String,
+        /// Columns and constraints; those without text are left out.
+        elements: Vec<Element>,
+        /// What stands between two elements.
+        separator: &'static str,
+        /// What comes after the elements.
+        after: String,
+    },
+    /// A view: can be made first as a view of the same columns that says nothing.
+    View {
+        /// SQL of the view itself.
+        create: String,
+        /// SQL of the view that says nothing.
+        dummy: String,
+        /// What makes it the true view later.
+        rule: Box<Draft>,
+    },
+}
+
+/// A column or constraint within [`Body::Elements`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// What is never apart.
+    pub text: String,
+    /// What can be.
+    pub part: Option<Box<Part>>,
+}
+
+/// A default or a constraint that can be made with its table or domain, or alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The text within the whole, following the element's own.
+    pub text: String,
+    /// The draft that makes it alone; its address is also what `pg_depend` knows.
+    pub alone: Draft,
+    /// Whether it is always made alone.
+    pub apart: bool,
+}
+
+impl Body {
+    /// What can be made alone.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        let elements = match self {
+            Body::Elements { elements, .. } => elements.as_slice(),
+            _ => &[],
+        };
+        elements.iter().filter_map(|element| element.part.as_deref())
+    }
+}
+
+impl From<String> for Body {
+    fn from(create: String) -> Self {
+        Body::Whole(create)
+    }
+}
+
+/// Where rows come from, and how many to expect.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// Names of the columns to copy, generated ones left out; may be empty.
+    pub columns: Vec<String>,
+    /// The query to copy instead of a table: its columns are `columns`.
+    pub query: Option<String>,
+    /// SQL condition that rows must meet, without `WHERE`.
+    pub filter: Option<String>,
+    /// Blocks of the table's main fork, 8 KiB each by default.
+    pub pages: u64,
+    /// Blocks of its TOAST table.
+    pub toast_pages: u64,
+    /// Whether it is a heap, which alone can be read in ranges of blocks.
+    pub is_heap: bool,
 }
