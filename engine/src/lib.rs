@@ -11,5 +11,6 @@
 pub mod catalog;
 pub mod error;
 pub mod postgres;
+pub mod progress;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,1 +1,151 @@
-//! name
+//! Where objects lie in a repository: names with `/` between their parts, never used
+//! twice.
+//!
+//! | name | object |
+//! |---|---|
+//! | `config/<number, 8 digits>` | settings, signed by the owner; the greatest number holds |
+//! | `keys/<key id>-<CRC32 of the object>.age` | a key, wrapped for the recipients |
+//! | `keys/<key id>-<CRC32 of the object>.key` | a key, plain (repository without encryption) |
+//! | `packs/<two digits>/<pack id>` | frames |
+//! | `indexes/<object id>` | where chunks lie; a cache |
+//! | `backups/<backup id>` | a manifest |
+
+use crate::FormatError;
+use crate::id::{BackupId, KeyId, ObjectId, PackId};
+use std::fmt;
+
+/// The prefix of all configs.
+pub const CONFIGS: &str = "config/";
+/// The prefix of all keys.
+pub const KEYS: &str = "keys/";
+/// The prefix of all packs.
+pub const PACKS: &str = "packs/";
+/// The prefix of all indexes.
+pub const INDEXES: &str = "indexes/";
+/// The prefix of all manifests.
+pub const BACKUPS: &str = "backups/";
+
+/// The name of an object of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectName {
+    /// Settings; from 1 up to 99,999,999.
+    Config(u32),
+    /// A key.
+    Key(KeyName),
+    /// A pack.
+    Pack(PackId),
+    /// An index.
+    Index(ObjectId),
+    /// A manifest.
+    Backup(BackupId),
+}
+
+/// The name of a key object; holds a checksum because an age file has none of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyName {
+    /// Which key is in it.
+    pub id: KeyId,
+    /// CRC32 of the object's bytes.
+    pub checksum: u32,
+    /// Whether the object is an age file.
+    pub wrapped: bool,
+}
+
+impl ObjectName {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] when it is not exactly a name that `Display` writes.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        let invalid =
+            || FormatError::invalid("object name", format!("\"{}\"", text.escape_debug()));
+        let (folder, rest) = text.split_once('/').ok_or_else(invalid)?;
+        let name = match folder {
+            "config" => Self::Config(decimal(rest).ok_or_else(invalid)?),
+            "keys" => Self::Key(KeyName::parse(rest).ok_or_else(invalid)?),
+            "packs" => Self::Pack(PackId::parse(rest.get(3..).ok_or_else(invalid)?)?),
+            "indexes" => Self::Index(ObjectId::parse(rest)?),
+            "backups" => Self::Backup(BackupId::parse(rest)?),
+            _ => return Err(invalid()),
+        };
+        if name.to_string() != text {
+            return Err(invalid());
+        }
+        Ok(name)
+    }
+}
+
+fn decimal(text: &str) -> Option<u32> {
+    (text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
+}
+
+impl KeyName {
+    fn parse(text: &str) -> Option<Self> {
+        let (id, rest) = text.split_once('-')?;
+        let (checksum, suffix) = rest.split_once('.')?;
+        let wrapped = match suffix {
+            "age" => true,
+            "key" => false,
+            _ => return None,
+        };
+        let checksum = u32::from_str_radix(checksum, 16).ok()?;
+        Some(Self { id: KeyId::parse(id).ok()?, checksum, wrapped })
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(number) => write!(f, "{CONFIGS}{number:08}"),
+            Self::Key(key) => {
+                let suffix = if key.wrapped { "age" } else { "key" };
+                write!(f, "{KEYS}{}-{:08x}.{suffix}", key.id, key.checksum)
+            }
+            Self::Pack(id) => write!(f, "{PACKS}{:02x}/{id}", id.0[0]),
+            Self::Index(id) => write!(f, "{INDEXES}{id}"),
+            Self::Backup(id) => write!(f, "{BACKUPS}{id}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back_what_it_prints() {
+        let key = KeyName { id: KeyId([7; 16]), checksum: 0xab, wrapped: true };
+        for name in [
+            ObjectName::Config(12),
+            ObjectName::Key(key),
+            ObjectName::Key(KeyName { wrapped: false, ..key }),
+            ObjectName::Pack(PackId([0xfe; 16])),
+            ObjectName::Index(ObjectId([1; 16])),
+            ObjectName::Backup(BackupId([2; 16])),
+        ] {
+            assert_eq!(ObjectName::parse(&name.to_string()), Ok(name));
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        let pack = ObjectName::Pack(PackId([1; 16])).to_string();
+        for text in [
+            "",
+            "/",
+            "config/1",
+            "config/+0000001",
+            "packs/../../etc/passwd",
+            "packs/é",
+            &pack.replace("/01/", "/02/"),
+            &format!("{pack}/"),
+            "backups/..",
+            "tmp/x",
+            "keys/07-00.age",
+            "config/99999999999",
+        ] {
+            assert!(ObjectName::parse(text).is_err(), "{text}");
+        }
+    }
+}

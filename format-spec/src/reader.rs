@@ -76,10 +76,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(crate) fn position(&self) -> usize {
-        self.at
-    }
-
     pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }
