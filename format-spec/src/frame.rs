@@ -31,32 +31,52 @@ pub const TAG_LEN: usize = 16;
 /// the suite, the frame type and the chunk id as info.
 pub const KEY_DOMAIN: &[u8] = b"pgkeep frame key v1\0";
 
-/// What a frame holds. Types from 128 on may be passed over by a reader that does not
-/// know them; all others must be known.
+/// The least code of an ancillary frame type: one that a reader which does not know it
+/// passes over. All types below must be known.
+pub const ANCILLARY_MIN: u8 = 128;
+
+/// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum FrameType {
     /// Rows of a table, or of large objects.
-    Rows = 1,
+    Rows,
     /// Catalog entries.
-    Entries = 2,
+    Entries,
     /// The ids of a stream's chunks, in clear.
-    List = 3,
+    List,
     /// The sealed part of a manifest.
-    Manifest = 4,
+    Manifest,
     /// The footer of a pack, in clear.
-    Footer = 5,
+    Footer,
     /// Changes of the change stream; reserved.
-    Changes = 6,
+    Changes,
     /// Pages of a relation's file; reserved.
-    Pages = 7,
+    Pages,
+    /// A type of a later version, by its code from [`ANCILLARY_MIN`] on: kept in footers
+    /// and indexes, and never read.
+    Ancillary(u8),
 }
 
 impl FrameType {
+    /// The code that stands for the type in a frame header, a footer or a stream.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Rows => 1,
+            Self::Entries => 2,
+            Self::List => 3,
+            Self::Manifest => 4,
+            Self::Footer => 5,
+            Self::Changes => 6,
+            Self::Pages => 7,
+            Self::Ancillary(code) => code,
+        }
+    }
+
     /// The type of this code.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] when the code is not known.
+    /// [`FormatError::Invalid`] when the code is not known and not ancillary.
     pub fn from_code(code: u8) -> Result<Self, FormatError> {
         Ok(match code {
             1 => Self::Rows,
@@ -66,6 +86,7 @@ impl FrameType {
             5 => Self::Footer,
             6 => Self::Changes,
             7 => Self::Pages,
+            ANCILLARY_MIN.. => Self::Ancillary(code),
             _ => {
                 return Err(FormatError::invalid("frame type", format!("{code} is not known")));
             }
@@ -158,7 +179,7 @@ impl FrameHeader {
         let mut bytes = [0; HEADER_LEN];
         bytes[0..4].copy_from_slice(MAGIC);
         bytes[4] = VERSION;
-        bytes[5] = self.frame_type as u8;
+        bytes[5] = self.frame_type.code();
         bytes[6] = self.suite as u8;
         bytes[8..12].copy_from_slice(&self.stored_len.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.key.0);
@@ -216,6 +237,9 @@ impl FrameHeader {
         let unsealed = self.suite == Suite::None;
         if self.frame_type.is_clear() && !unsealed {
             return Err(FormatError::invalid("frame header", "a clear type is sealed"));
+        }
+        if self.frame_type == FrameType::Footer && self.chunk != ChunkId::default() {
+            return Err(FormatError::invalid("frame header", "a footer names a chunk"));
         }
         if unsealed && (self.key != KeyId::default() || self.nonce != [0; 12]) {
             return Err(FormatError::invalid("frame header", "an unsealed frame names a key"));

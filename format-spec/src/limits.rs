@@ -25,3 +25,5 @@ pub const PARTIES_MAX: usize = 1024;
 pub const NAME_LEN_MAX: usize = 255;
 /// Objects in one single file.
 pub const FILE_OBJECTS_MAX: usize = 1 << 20;
+/// Arrays and maps inside one another in a structured value.
+pub const NESTING_MAX: usize = 16;

@@ -12,6 +12,7 @@
 
 use crate::FormatError;
 use crate::id::{BackupId, KeyId, ObjectId, PackId};
+use crate::limits;
 use std::fmt;
 
 /// The prefix of all configs.
@@ -78,6 +79,23 @@ impl ObjectName {
 fn decimal(text: &str) -> Option<u32> {
     (text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| text.parse().ok())?
+        .filter(|number| *number > 0)
+}
+
+/// Whether `text` could be the name of an object of this or a later version: at least two
+/// parts of lower-case letters, digits, `-`, `_` and `.`, parted by `/`, none of which
+/// begins with `.`. Such a name leads out of no folder; a reader passes over those that
+/// [`ObjectName::parse`] refuses.
+#[must_use]
+pub fn is_well_formed(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+    };
+    text.len() <= limits::NAME_LEN_MAX && text.contains('/') && text.split('/').all(is_part)
 }
 
 impl KeyName {
@@ -144,8 +162,22 @@ mod tests {
             "tmp/x",
             "keys/07-00.age",
             "config/99999999999",
+            "config/00000000",
         ] {
             assert!(ObjectName::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_later_version_is_well_formed_and_one_that_leads_out_is_not() {
+        for text in ["streams/00/ab-1.seg", "writers/a_b"] {
+            assert!(is_well_formed(text), "{text}");
+        }
+        let long = format!("a/{}", "b".repeat(limits::NAME_LEN_MAX - 1));
+        for text in
+            ["", "config", "/etc", "a//b", "a/", "a/../b", "a/.b", "A/b", "a/b\\c", "a/é", &long]
+        {
+            assert!(!is_well_formed(text), "{text}");
         }
     }
 }

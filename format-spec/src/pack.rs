@@ -48,7 +48,7 @@ pub fn encode_footer(entries: &[FooterEntry]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(entries.len() * FOOTER_ENTRY_LEN);
     for entry in entries {
         bytes.extend_from_slice(&entry.chunk.0);
-        bytes.extend_from_slice(&[entry.frame_type as u8, 0, 0, 0]);
+        bytes.extend_from_slice(&[entry.frame_type.code(), 0, 0, 0]);
         bytes.extend_from_slice(&entry.stored_len.to_le_bytes());
         bytes.extend_from_slice(&entry.offset.to_le_bytes());
     }

@@ -86,11 +86,14 @@ impl Stream {
     /// [`FormatError`] when it breaks a rule.
     pub fn validate(&self) -> Result<(), FormatError> {
         crate::frame::FrameType::from_code(self.frame_type)?;
-        let inline = decode_references(&self.inline)?.len();
+        let inline = decode_references(&self.inline)?;
+        if inline.last().is_some_and(|last| last.row_continues) {
+            return Err(FormatError::invalid("stream", "its last row has no end"));
+        }
         let valid = if self.lists.is_empty() {
-            inline <= limits::INLINE_CHUNKS_MAX && inline as u64 == self.chunks
+            inline.len() <= limits::INLINE_CHUNKS_MAX && inline.len() as u64 == self.chunks
         } else {
-            inline == 0
+            inline.is_empty()
         };
         if !valid {
             return Err(FormatError::invalid("stream", "its count of chunks is wrong"));
