@@ -3,7 +3,7 @@
 
 use super::Address;
 use crate::Result;
-use crate::postgres::Session;
+use crate::postgres::{Session, identifier};
 use std::collections::HashMap;
 
 /// The catalogs that objects are addressed in, so that an address can hold a `&'static str`.
@@ -61,27 +61,50 @@ pub(crate) struct Context<'a> {
     /// Where to ask.
     pub(crate) session: &'a Session,
     members: HashMap<Address, u32>,
+    followers: HashMap<Address, Vec<String>>,
 }
 
 impl<'a> Context<'a> {
-    /// Reads which objects belong to extensions.
+    /// Reads which objects belong to extensions, or go when one goes.
     pub(crate) async fn new(session: &'a Session) -> Result<Self> {
         let mut members = HashMap::new();
-        let sql = "SELECT d.classid::pg_catalog.regclass::pg_catalog.text AS catalog, d.objid, d.refobjid \
+        let mut followers: HashMap<Address, Vec<String>> = HashMap::new();
+        let sql = "SELECT c.relname AS catalog, d.objid, d.refobjid, d.deptype, e.extname \
                    FROM pg_catalog.pg_depend d \
-                   WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass";
+                   JOIN pg_catalog.pg_class c ON c.oid = d.classid \
+                   JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+                   WHERE d.deptype IN ('e', 'x') \
+                   AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
+                   ORDER BY e.extname";
         for row in session.query(sql).await? {
-            let name = row.text("catalog")?;
-            let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
-            if let Some(catalog) = catalog(name) {
-                members.insert(Address::new(catalog, row.parse("objid")?), row.parse("refobjid")?);
+            let Some(catalog) = catalog(row.text("catalog")?) else { continue };
+            let address = Address::new(catalog, row.parse("objid")?);
+            if row.text("deptype")? == "e" {
+                members.insert(address, row.parse("refobjid")?);
+            } else {
+                followers.entry(address).or_default().push(row.text("extname")?.to_owned());
             }
         }
-        Ok(Self { session, members })
+        Ok(Self { session, members, followers })
     }
 
     /// The OID of the extension that an object is a member of.
     pub(crate) fn extension_of(&self, object: Address) -> Option<u32> {
         self.members.get(&object).copied()
+    }
+
+    /// Statements `ALTER … DEPENDS ON EXTENSION …;`, a line each, for an object that goes
+    /// when an extension goes; `target` is what ALTER calls it.
+    pub(crate) fn depends_on_extension(&self, object: Address, target: &str) -> String {
+        let names = self.followers.get(&object).map_or(&[][..], Vec::as_slice);
+        names
+            .iter()
+            .map(|name| format!("ALTER {target} DEPENDS ON EXTENSION {};\n", identifier(name)))
+            .collect()
+    }
+
+    /// The server's major version.
+    pub(crate) fn major(&self) -> u32 {
+        self.session.major()
     }
 }

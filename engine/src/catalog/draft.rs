@@ -120,10 +120,10 @@ pub enum Body {
     Elements {
         /// What comes before the elements.
         before: String,
+        /// How elements are put together.
+        layout: Layout,
         /// Columns and constraints; those without text are left out.
         elements: Vec<Element>,
-        /// What stands between two elements.
-        separator: &'static str,
         /// What comes after the elements.
         after: String,
     },
@@ -136,6 +136,29 @@ pub enum Body {
         /// What makes it the true view later.
         rule: Box<Draft>,
     },
+}
+
+/// How [`Body::Elements`] are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// What stands before the first element.
+    pub open: &'static str,
+    /// What stands between two elements.
+    pub separator: &'static str,
+    /// What stands after the last element.
+    pub close: &'static str,
+    /// What stands there when there is no element.
+    pub empty: &'static str,
+}
+
+impl Layout {
+    /// A table: its list may be empty but must be there.
+    pub const TABLE: Layout =
+        Layout { open: " (\n    ", separator: ",\n    ", close: "\n)", empty: " (\n)" };
+    /// A table of a type: its list must not be empty.
+    pub const TYPED_TABLE: Layout = Layout { empty: "", ..Layout::TABLE };
+    /// A domain: elements follow one another.
+    pub const DOMAIN: Layout = Layout { open: "\n    ", separator: "\n    ", close: "", empty: "" };
 }
 
 /// A column or constraint within [`Body::Elements`].

@@ -8,6 +8,7 @@
 //! Nothing here moves rows. Facts are read within the caller's transaction, whose
 //! snapshot and `search_path = ''` it relies on.
 
+mod array;
 mod context;
 mod database;
 mod draft;
@@ -15,7 +16,7 @@ mod order;
 mod select;
 
 pub use database::DatabaseFacts;
-pub use draft::{Address, Body, Draft, Element, Part, Privileges, Rows};
+pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
 pub use select::{LockTarget, RelationKind, Selection, lock_targets};
 
 use crate::Result;

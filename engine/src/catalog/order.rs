@@ -43,7 +43,7 @@ fn entry(draft: &Draft) -> Entry {
 fn create(body: &Body) -> String {
     match body {
         Body::Whole(create) | Body::View { create, .. } => create.clone(),
-        Body::Elements { before, elements, separator, after } => {
+        Body::Elements { before, layout, elements, after } => {
             let texts: Vec<String> = elements
                 .iter()
                 .map(|element| match &element.part {
@@ -52,7 +52,15 @@ fn create(body: &Body) -> String {
                 })
                 .filter(|text| !text.is_empty())
                 .collect();
-            format!("{before}{}{after}", texts.join(separator))
+            if texts.is_empty() {
+                return format!("{before}{}{after}", layout.empty);
+            }
+            format!(
+                "{before}{}{}{}{after}",
+                layout.open,
+                texts.join(layout.separator),
+                layout.close
+            )
         }
     }
 }
