@@ -1,0 +1,202 @@
+//! Runs of `pgkeep`, and a repository of a test's own.
+//!
+//! Every run has a clean environment: no connection settings, no home but the test's, no
+//! repository or identity by accident.
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+/// The program under test.
+#[derive(Debug, Clone)]
+pub struct Pgkeep {
+    binary: PathBuf,
+}
+
+/// What a finished run of the program did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The command line, for messages.
+    pub command: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output: data.
+    pub stdout: Vec<u8>,
+    /// Standard error: everything else.
+    pub stderr: String,
+}
+
+/// A repository with an identity, in a directory of its own, removed with the value.
+#[derive(Debug)]
+pub struct Repository {
+    pgkeep: Pgkeep,
+    home: tempfile::TempDir,
+}
+
+impl Pgkeep {
+    /// The program at this path; tests give `env!("CARGO_BIN_EXE_pgkeep")`.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self { binary: binary.into() }
+    }
+
+    /// A command with a clean environment whose home is `home`.
+    #[must_use]
+    pub fn command(&self, home: &Path) -> Command {
+        let mut command = Command::new(&self.binary);
+        let foreign =
+            |name: &str| name.starts_with("PG") || name == "DATABASE_URL" || name == "RUST_LOG";
+        for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
+            command.env_remove(name);
+        }
+        command.env("HOME", home).env("XDG_CONFIG_HOME", home.join(".config"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end with a home of its own.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
+        let home = tempfile::tempdir().expect("a home");
+        Outcome::of(self.command(home.path()).args(arguments))
+    }
+}
+
+impl Outcome {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output();
+        let output = output.unwrap_or_else(|error| panic!("could not run {command:?}: {error}"));
+        Self {
+            command: format!("{command:?}"),
+            status: output.status,
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Returns itself when the exit code is this one.
+    ///
+    /// # Panics
+    /// Otherwise, with all that the program said.
+    #[track_caller]
+    #[must_use]
+    pub fn code(self, code: i32) -> Self {
+        assert!(
+            self.status.code() == Some(code),
+            "{} ended with {}, expected {code}\n{}\n{}",
+            self.command,
+            self.status,
+            self.stderr,
+            self.stdout_text()
+        );
+        self
+    }
+
+    /// Returns itself when the run succeeded, without warnings.
+    ///
+    /// # Panics
+    /// Otherwise, with all that the program said.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.code(0)
+    }
+
+    /// Standard output as text.
+    #[must_use]
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The last JSON value on standard output: the result of a run with `--json`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let text = self.stdout_text();
+        let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        let values: Result<Vec<_>, _> = values.collect();
+        match values {
+            Ok(mut values) if !values.is_empty() => values.pop().expect("a value"),
+            result => panic!("{} printed no JSON ({result:?}):\n{text}", self.command),
+        }
+    }
+}
+
+impl Repository {
+    /// Makes one with `pgkeep init` and a new identity.
+    #[must_use]
+    pub fn init(pgkeep: &Pgkeep) -> Self {
+        let home = tempfile::tempdir().expect("a home for the repository");
+        let repository = Self { pgkeep: pgkeep.clone(), home };
+        let identity = repository.identity();
+        let _ =
+            repository.run([OsStr::new("init"), "--identity-out".as_ref(), identity.as_ref()]).ok();
+        repository
+    }
+
+    /// The directory of the repository itself.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.home.path().join("repository")
+    }
+
+    /// The file that holds the identity.
+    #[must_use]
+    pub fn identity(&self) -> PathBuf {
+        self.home.path().join("identity")
+    }
+
+    /// A command for this repository, which the environment names together with the
+    /// identity.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = self.pgkeep.command(self.home.path());
+        command.env("PGKEEP_REPO", self.directory());
+        if self.identity().exists() {
+            command.env("PGKEEP_IDENTITY", self.identity());
+        }
+        command
+    }
+
+    /// Runs the program on this repository to its end.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
+        Outcome::of(self.command().args(arguments))
+    }
+
+    /// Backs a database up and returns what `--json` says of it.
+    #[track_caller]
+    pub fn backup(&self, uri: &str, arguments: &[&str]) -> Value {
+        let run = self.run(["backup", "--json", "-d", uri].iter().chain(arguments));
+        run.ok().json()
+    }
+
+    /// Restores into a database and returns what `--json` says of it.
+    #[track_caller]
+    pub fn restore(&self, uri: &str, arguments: &[&str]) -> Value {
+        let run = self.run(["restore", "--json", "-d", uri].iter().chain(arguments));
+        run.ok().json()
+    }
+
+    /// The bytes of all files of the repository together.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.files().iter().map(|path| path.metadata().expect("a file's size").len()).sum()
+    }
+
+    /// All files of the repository, in a fixed order.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let (mut files, mut open) = (Vec::new(), vec![self.directory()]);
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(directory).expect("a directory") {
+                let path = entry.expect("a directory's entry").path();
+                if path.is_dir() { open.push(path) } else { files.push(path) }
+            }
+        }
+        files.sort();
+        files
+    }
+}
