@@ -1,0 +1,222 @@
+"""Writes the structures of FORMAT.md, for generate.py.
+
+Written from FORMAT.md, without the crate's code, so that the vectors say what the text
+says. It checks nothing: bad vectors are made with it too. Randomness is replaced by
+bytes made from a label, so every run writes the same files.
+"""
+
+import hashlib
+import struct
+import zlib
+
+import blake3
+import zstandard
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE = 1, 2, 3, 4, 5
+ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
+NONE, AES, CHACHA = 0, 1, 2
+RAW, ZSTD = 0, 1
+SECRETS_ID = b"\xff" * 16
+
+
+def made(label, length):
+    """Bytes that look random and are the same in every run."""
+    out = b""
+    while len(out) < length:
+        out += hashlib.sha256(f"pgkeep vectors {label} {len(out)}".encode()).digest()
+    return out[:length]
+
+
+def crc(data):
+    return struct.pack("<I", zlib.crc32(data))
+
+
+def head(major, argument):
+    if argument < 24:
+        return bytes([major << 5 | argument])
+    for code, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
+        if argument < 1 << 8 * size:
+            return bytes([major << 5 | code]) + argument.to_bytes(size, "big")
+    raise ValueError(argument)
+
+
+def cbor(value):
+    """The deterministic CBOR of a value; a map is a dict with integer keys."""
+    if value is None or isinstance(value, bool):
+        return {False: b"\xf4", True: b"\xf5", None: b"\xf6"}[value]
+    if isinstance(value, int):
+        return head(0, value) if value >= 0 else head(1, -1 - value)
+    if isinstance(value, bytes):
+        return head(2, len(value)) + value
+    if isinstance(value, str):
+        return head(3, len(value.encode())) + value.encode()
+    if isinstance(value, list):
+        return head(4, len(value)) + b"".join(map(cbor, value))
+    return head(5, len(value)) + b"".join(cbor(k) + cbor(v) for k, v in sorted(value.items()))
+
+
+def public(seed):
+    key = Ed25519PrivateKey.from_private_bytes(seed).public_key()
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def sign(seed, message):
+    return Ed25519PrivateKey.from_private_bytes(seed).sign(message)
+
+
+def object_header(kind, repository, object_id, body_len, version=1):
+    data = b"PGKEEP\x1a\n" + struct.pack("<HB5x", version, kind) + repository + object_id
+    data += struct.pack("<Q4x", body_len)
+    return data + crc(data)
+
+
+def signed_object(kind, repository, object_id, body, seed):
+    header = object_header(kind, repository, object_id, len(body))
+    signature = sign(seed, b"pgkeep signed object v1\0" + header + body)
+    return header + body + crc(body) + bytes(4) + public(seed) + signature
+
+
+def chunk_id(naming, frame_type, flags, plain):
+    return blake3.blake3(bytes([frame_type, flags]) + plain, key=naming).digest()
+
+
+def hkdf(salt, key, info):
+    return HKDF(hashes.SHA256(), 32, salt, info).derive(key)
+
+
+def frame_key(data_key, suite, frame_type, chunk):
+    info = b"pgkeep frame key v1\0" + bytes([suite, frame_type]) + chunk
+    return hkdf(b"", data_key, info)
+
+
+def frame_header(frame_type, suite, stored_len, key_id, chunk, nonce, payload_crc, version=1):
+    data = b"PGKF" + struct.pack("<BBBxI4x", version, frame_type, suite, stored_len)
+    data += key_id + chunk + nonce + bytes(12) + payload_crc
+    return data + crc(data)
+
+
+def inner_header(codec, flags, plain_len):
+    return struct.pack("<BBxxI", codec, flags, plain_len)
+
+
+def compress(codec, plain):
+    if codec == RAW:
+        return plain
+    return zstandard.ZstdCompressor(level=1, write_content_size=True).compress(plain)
+
+
+def frame(naming, frame_type, plain, *, suite=NONE, data_key=None, key_id=bytes(16),
+          nonce=bytes(12), codec=RAW, flags=0):
+    chunk = bytes(32) if frame_type == FOOTER else chunk_id(naming, frame_type, flags, plain)
+    payload = inner_header(codec, flags, len(plain)) + compress(codec, plain)
+    stored_len = len(payload) + (16 if suite else 0)
+    head88 = frame_header(frame_type, suite, stored_len, key_id, chunk, nonce, bytes(4))[:88]
+    if suite:
+        aead = {AES: AESGCM, CHACHA: ChaCha20Poly1305}[suite]
+        sealer = aead(frame_key(data_key, suite, frame_type, chunk))
+        payload = sealer.encrypt(nonce, payload, head88)
+    return frame_header(frame_type, suite, stored_len, key_id, chunk, nonce, crc(payload)) + payload
+
+
+def footer_line(chunk, frame_type, stored_len, offset):
+    return chunk + struct.pack("<B3xIQ", frame_type, stored_len, offset)
+
+
+def footer_of(frames):
+    lines, offset = [], 64
+    for data in frames:
+        stored_len = len(data) - 96
+        lines.append(footer_line(data[32:64], data[5], stored_len, offset))
+        offset += len(data)
+    return lines
+
+
+def pack_trailer(footer_offset, footer_len, frames):
+    data = struct.pack("<QQI4x", footer_offset, footer_len, frames)
+    return data + crc(data) + b"KCAP"
+
+
+def pack(repository, pack_id, frames, codec=ZSTD):
+    lines = footer_of(frames)
+    data = object_header(PACK, repository, pack_id, 0) + b"".join(frames)
+    footer = frame(None, FOOTER, b"".join(lines), codec=codec)
+    return data + footer + pack_trailer(len(data), len(footer), len(frames))
+
+
+def indexed_pack(pack_id, pack_len, lines):
+    return pack_id + struct.pack("<QI4x", pack_len, len(lines)) + b"".join(lines)
+
+
+def reference(chunk, flags=0):
+    return chunk + struct.pack("<B3x", flags)
+
+
+def manifest_body(clear, sealed):
+    return struct.pack("<I", len(clear)) + clear + sealed
+
+
+def key_content(purpose, repository, key_id, *keys):
+    return b"PGKKEY1\n" + struct.pack("<B7x", purpose) + repository + key_id + b"".join(keys)
+
+
+def record(name, data, header_name_len=None):
+    name = name.encode()
+    header = b"PGKR" + struct.pack("<HxxQ", len(name), len(data)) + crc(name + data) + bytes(8)
+    return header + crc(header) + name + data
+
+
+def file_trailer(end_offset, directory_len):
+    data = struct.pack("<QQ8x", end_offset, directory_len)
+    return data + crc(data) + b"DNEK"
+
+
+def single_file(repository, file_id, objects):
+    data, entries = object_header(SINGLE_FILE, repository, file_id, 0), []
+    for name, content in objects:
+        entries.append({1: name, 2: len(data) + 32 + len(name), 3: len(content)})
+        data += record(name, content)
+    directory = cbor({1: entries})
+    return data + record("", directory) + file_trailer(len(data), len(directory))
+
+
+def bech32(prefix, data):
+    """BIP 173, as age writes keys."""
+    letters = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    bits = int.from_bytes(data, "big") << (-len(data) * 8 % 5)
+    count = (len(data) * 8 + 4) // 5
+    values = [bits >> 5 * (count - 1 - i) & 31 for i in range(count)]
+    def polymod(values):
+        check = 1
+        for value in values:
+            top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
+            for i, factor in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+                check ^= factor if top >> i & 1 else 0
+        return check
+    expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
+    check = polymod(expanded + values + [0] * 6) ^ 1
+    return prefix + "1" + "".join(letters[v] for v in values + [check >> 5 * (5 - i) & 31 for i in range(6)])
+
+
+def age_encrypt(recipient, plain, label):
+    """An age file for one X25519 recipient (32 bytes), with made randomness."""
+    import base64
+    import hmac
+    def b64(data):
+        return base64.b64encode(data).rstrip(b"=")
+    file_key, nonce = made(label + " file key", 16), made(label + " payload nonce", 16)
+    ephemeral = X25519PrivateKey.from_private_bytes(made(label + " ephemeral", 32))
+    share = ephemeral.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(recipient))
+    wrap = hkdf(share + recipient, shared, b"age-encryption.org/v1/X25519")
+    body = ChaCha20Poly1305(wrap).encrypt(bytes(12), file_key, b"")
+    header = b"age-encryption.org/v1\n-> X25519 " + b64(share) + b"\n" + b64(body) + b"\n---"
+    mac = hmac.new(hkdf(b"", file_key, b"header"), header, hashlib.sha256).digest()
+    payload_key = hkdf(nonce, file_key, b"payload")
+    sealed = ChaCha20Poly1305(payload_key).encrypt(bytes(11) + b"\1", plain, b"")
+    return header + b" " + b64(mac) + b"\n" + nonce + sealed
