@@ -4,6 +4,7 @@
 //! `Display` prints the message alone; the causes are behind [`std::error::Error::source`],
 //! and the edge prints the chain once.
 
+use pgkeep_format::FormatError;
 use std::fmt;
 
 /// The engine's result.
@@ -77,6 +78,19 @@ impl Error {
     pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self
+    }
+
+    /// The error for bytes that do not decode: damaged, or of a newer format. `what` names
+    /// them, as in `object "packs/…"`.
+    pub fn undecodable(what: impl fmt::Display, error: FormatError) -> Self {
+        match error {
+            FormatError::Version { .. } | FormatError::Feature { .. } => {
+                Self::new(ErrorKind::UnsupportedFormat, format!("{what} is of a newer format"))
+                    .because(error)
+                    .hint("Use a newer version of pgkeep.")
+            }
+            error => Self::new(ErrorKind::Damaged, format!("{what} is damaged")).because(error),
+        }
     }
 
     /// What kind of thing went wrong.

@@ -12,5 +12,7 @@ pub mod catalog;
 pub mod error;
 pub mod postgres;
 pub mod progress;
+pub mod seal;
+pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

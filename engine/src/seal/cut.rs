@@ -1,0 +1,183 @@
+//! Cuts a run of rows into chunks.
+//!
+//! A chunk ends only behind a row, where a keyed hash of that row says so; so a row that
+//! is inserted or changed moves no cut behind the next one, and tomorrow's unchanged rows
+//! fall into the same chunks. Only a row longer than a chunk may be is cut in itself.
+//! Where the bytes come from, and in what pieces, makes no difference.
+
+use super::Secrets;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+/// A chunk is not cut before it has this many bytes.
+const CUT_MIN: usize = 256 << 10;
+/// Cuts come, on average, after about this many bytes.
+const CUT_AVERAGE: usize = 1 << 20;
+/// A chunk never has more bytes than this.
+pub const CUT_MAX: usize = 8 << 20;
+
+/// A run of rows on its way to a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// The rows.
+    pub plain: Vec<u8>,
+    /// How many rows end in it.
+    pub rows: u64,
+    /// Whether its last row goes on in the next chunk.
+    pub row_continues: bool,
+}
+
+/// Cuts one run of rows.
+#[derive(Debug)]
+pub struct Cutter {
+    hasher: SipHasher13,
+    buffer: Vec<u8>,
+    /// Where the row that is not complete yet begins in the buffer.
+    row_start: usize,
+    rows: u64,
+}
+
+impl Cutter {
+    /// Begins a run.
+    #[must_use]
+    pub fn new(secrets: &Secrets) -> Self {
+        let mut key = [0; 16];
+        key.copy_from_slice(&secrets.cut[..16]);
+        Self { hasher: SipHasher13::new_with_key(&key), buffer: Vec::new(), row_start: 0, rows: 0 }
+    }
+
+    /// Takes a piece of a row, its last one when `ends_row`; gives each chunk that is
+    /// complete to `emit`.
+    pub fn push(&mut self, piece: &[u8], ends_row: bool, mut emit: impl FnMut(Chunk)) {
+        let mut piece = piece;
+        // Never more than a chunk and a byte is held, whatever the length of a row.
+        while self.buffer.len() + piece.len() > CUT_MAX {
+            if self.row_start > 0 {
+                emit(self.cut_whole_rows());
+                continue;
+            }
+            let (fits, rest) = piece.split_at(CUT_MAX - self.buffer.len());
+            self.buffer.extend_from_slice(fits);
+            emit(self.cut_inside_row());
+            piece = rest;
+        }
+        self.buffer.extend_from_slice(piece);
+        if ends_row {
+            self.rows += 1;
+            let row_start = std::mem::replace(&mut self.row_start, self.buffer.len());
+            if self.buffer.len() >= CUT_MIN && self.is_cut(row_start) {
+                emit(self.cut_whole_rows());
+            }
+        }
+    }
+
+    /// Ends the run; gives what is left, nothing where nothing is.
+    #[must_use]
+    pub fn finish(mut self) -> Option<Chunk> {
+        // Bytes that no row end followed still belong to the run.
+        self.row_start = self.buffer.len();
+        (!self.buffer.is_empty() || self.rows > 0).then(|| self.cut_whole_rows())
+    }
+
+    /// Whether a cut follows the row that begins at `row_start` and ends the buffer. The
+    /// chance grows with the row's length, so that chunks come out alike in bytes.
+    fn is_cut(&self, row_start: usize) -> bool {
+        let row = &self.buffer[row_start..];
+        let mut hasher = self.hasher;
+        hasher.write(row);
+        let threshold = u128::from(u64::MAX) * row.len() as u128 / (CUT_AVERAGE - CUT_MIN) as u128;
+        u128::from(hasher.finish()) < threshold
+    }
+
+    fn cut_whole_rows(&mut self) -> Chunk {
+        let rest = self.buffer.split_off(self.row_start);
+        let plain = std::mem::replace(&mut self.buffer, rest);
+        self.row_start = 0;
+        Chunk { plain, rows: std::mem::take(&mut self.rows), row_continues: false }
+    }
+
+    fn cut_inside_row(&mut self) -> Chunk {
+        Chunk { plain: std::mem::take(&mut self.buffer), rows: 0, row_continues: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn secrets() -> Secrets {
+        Secrets { naming: [1; 32], cut: [2; 32] }
+    }
+
+    fn cut(rows: &[Vec<u8>], piece_len: usize) -> Vec<Chunk> {
+        let mut cutter = Cutter::new(&secrets());
+        let mut chunks = Vec::new();
+        for row in rows {
+            let pieces: Vec<&[u8]> =
+                if row.is_empty() { vec![&[]] } else { row.chunks(piece_len).collect() };
+            for (at, piece) in pieces.iter().enumerate() {
+                cutter.push(piece, at + 1 == pieces.len(), |chunk| chunks.push(chunk));
+            }
+        }
+        chunks.extend(cutter.finish());
+        chunks
+    }
+
+    fn numbered_rows(from: u64, to: u64) -> Vec<Vec<u8>> {
+        (from..to)
+            .map(|n| format!("{n}\tsome text that fills the row {}\n", n * 7919).into_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn a_row_inserted_early_moves_only_the_first_cuts() {
+        let rows = numbered_rows(0, 200_000);
+        let mut changed = rows.clone();
+        changed.insert(10, b"new\n".to_vec());
+        let (before, after) = (cut(&rows, 100), cut(&changed, 100));
+        assert!(before.len() > 5, "{} chunks", before.len());
+        let same = after.iter().filter(|chunk| before.contains(chunk)).count();
+        assert!(same + 2 >= after.len(), "{same} of {} are the same", after.len());
+    }
+
+    #[test]
+    fn chunks_are_about_a_mebibyte() {
+        let chunks = cut(&numbered_rows(0, 1_000_000), 1000);
+        let bytes: usize = chunks.iter().map(|chunk| chunk.plain.len()).sum();
+        let average = bytes / chunks.len();
+        assert!((700_000..1_500_000).contains(&average), "{average}");
+    }
+
+    #[test]
+    fn a_row_longer_than_a_chunk_is_cut_in_itself_and_rows_around_it_are_whole() {
+        let rows = vec![b"a\n".to_vec(), vec![b'x'; 2 * CUT_MAX + 5], b"b\n".to_vec()];
+        let chunks = cut(&rows, 1 << 20);
+        let shape: Vec<_> =
+            chunks.iter().map(|c| (c.plain.len(), c.rows, c.row_continues)).collect();
+        let (head, tail) = shape.split_at(3);
+        assert_eq!(head, [(2, 1, false), (CUT_MAX, 0, true), (CUT_MAX, 0, true)]);
+        assert_eq!(tail.iter().map(|(len, ..)| len).sum::<usize>(), 5 + 2);
+        assert_eq!(tail.iter().map(|(_, rows, _)| rows).sum::<u64>(), 2);
+        assert!(tail.iter().all(|(_, _, continues)| !continues));
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_hold_all_rows_in_order_whatever_the_pieces(
+            lengths in prop::collection::vec(prop_oneof![0usize..200, 100_000usize..900_000, Just(CUT_MAX), Just(CUT_MAX + 1)], 0..12),
+            piece_len in 1usize..2_000_000,
+            seed: u8,
+        ) {
+            let rows: Vec<Vec<u8>> = lengths.iter().enumerate()
+                .map(|(n, len)| (0..*len).map(|at| at.to_le_bytes()[0] ^ seed ^ n.to_le_bytes()[0]).collect())
+                .collect();
+            let chunks = cut(&rows, piece_len.max(1000));
+            let joined: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.plain.clone()).collect();
+            prop_assert_eq!(&joined, &rows.concat());
+            prop_assert_eq!(chunks.iter().map(|chunk| chunk.rows).sum::<u64>(), rows.len() as u64);
+            prop_assert!(chunks.iter().all(|chunk| chunk.plain.len() <= CUT_MAX));
+            prop_assert_eq!(chunks, cut(&rows, 1 << 20), "pieces make no difference");
+        }
+    }
+}

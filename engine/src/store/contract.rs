@@ -1,0 +1,65 @@
+//! What every store promises, tried on each of them.
+
+use super::{LocalStore, MemoryStore, Store, get, put};
+use crate::ErrorKind;
+use bytes::Bytes;
+use pgkeep_format::id::{ObjectId, PackId};
+use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
+
+const INDEX: ObjectName = ObjectName::Index(ObjectId([7; 16]));
+const PACK: ObjectName = ObjectName::Pack(PackId([8; 16]));
+
+async fn keeps_its_promises(store: &dyn Store) {
+    assert_eq!(store.len(&PACK).await.unwrap(), None);
+    assert_eq!(store.list(PACKS).await.unwrap(), []);
+    assert_eq!(get(store, &PACK, 10).await.unwrap_err().kind(), ErrorKind::NotFound);
+
+    put(store, &PACK, Bytes::from_static(b"hello")).await.unwrap();
+    assert_eq!(store.len(&PACK).await.unwrap(), Some(5));
+    assert_eq!(store.read(&PACK, 1..3).await.unwrap(), "el");
+    assert_eq!(store.read(&PACK, 5..5).await.unwrap(), "");
+    assert_eq!(store.read(&PACK, 3..6).await.unwrap_err().kind(), ErrorKind::Damaged);
+    assert_eq!(get(store, &PACK, 4).await.unwrap_err().kind(), ErrorKind::Damaged);
+
+    let again = put(store, &PACK, Bytes::from_static(b"other")).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(get(store, &PACK, 10).await.unwrap(), "hello");
+
+    let mut dropped = store.create(&INDEX).await.unwrap();
+    dropped.write(Bytes::from_static(b"half")).await.unwrap();
+    assert_eq!(store.len(&INDEX).await.unwrap(), None, "an unfinished object is not there");
+    drop(dropped);
+    assert_eq!(store.len(&INDEX).await.unwrap(), None);
+    assert_eq!(store.list(INDEXES).await.unwrap(), []);
+
+    put(store, &INDEX, Bytes::new()).await.unwrap();
+    let packs = store.list(PACKS).await.unwrap();
+    assert_eq!(
+        packs.iter().map(|object| (object.name, object.len)).collect::<Vec<_>>(),
+        [(PACK, 5)]
+    );
+    assert_eq!(store.list("").await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn memory_keeps_the_promises_of_a_store() {
+    keeps_its_promises(&MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn a_directory_keeps_the_promises_of_a_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("repository");
+    keeps_its_promises(&LocalStore::create(&path).unwrap()).await;
+    assert_eq!(std::fs::read_dir(path.join("tmp")).unwrap().count(), 0, "no garbage is left");
+}
+
+#[test]
+fn a_directory_that_is_no_repository_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = LocalStore::open(directory.path().join("missing")).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NoRepository);
+    assert_eq!(LocalStore::open(directory.path()).unwrap_err().kind(), ErrorKind::NoRepository);
+    std::fs::write(directory.path().join("file"), "x").unwrap();
+    assert_eq!(LocalStore::create(directory.path()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
