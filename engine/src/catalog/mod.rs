@@ -8,12 +8,20 @@
 //! Nothing here moves rows. Facts are read within the caller's transaction, whose
 //! snapshot and `search_path = ''` it relies on.
 
+mod acl;
+mod aggregates;
 mod array;
 mod context;
 mod database;
+mod domains;
 mod draft;
+mod extensions;
+mod functions;
 mod order;
+mod satellites;
+mod schemas;
 mod select;
+mod types;
 
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
@@ -74,6 +82,13 @@ pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
 }
 
 /// Every object of the database, by class; one query or a few for each.
-async fn read_drafts(_context: &Context<'_>, _warnings: &mut Vec<String>) -> Result<Vec<Draft>> {
-    Ok(Vec::new())
+async fn read_drafts(context: &Context<'_>, _warnings: &mut Vec<String>) -> Result<Vec<Draft>> {
+    let mut drafts = schemas::read(context).await?;
+    drafts.extend(extensions::read(context).await?);
+    drafts.extend(types::read(context).await?);
+    drafts.extend(domains::read(context).await?);
+    drafts.extend(functions::read(context).await?);
+    drafts.extend(aggregates::read(context).await?);
+    drafts.extend(satellites::read(context, &drafts).await?);
+    Ok(drafts)
 }
