@@ -9,9 +9,11 @@
 //! ```
 
 pub mod catalog;
+mod clock;
 pub mod error;
 pub mod postgres;
 pub mod progress;
+pub mod repository;
 pub mod seal;
 pub mod store;
 

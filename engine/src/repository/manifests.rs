@@ -1,0 +1,220 @@
+//! Backups as the repository knows them: listed, found, read, and made to exist.
+
+use super::{ChunkReader, Repository, keys, signed};
+use crate::seal::{DataKey, Sealer, chunk_id};
+use crate::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use pgkeep_format::cbor;
+use pgkeep_format::entry::Entry;
+use pgkeep_format::frame::{FrameHeader, FrameType};
+use pgkeep_format::id::BackupId;
+use pgkeep_format::key::KeyMaterial;
+use pgkeep_format::manifest::{ClearPart, SealedPart, decode_body, encode_body};
+use pgkeep_format::name::{BACKUPS, ObjectName};
+use pgkeep_format::object::ObjectType;
+
+/// Bytes of all entries of a backup together.
+const ENTRIES_LEN_MAX: usize = 2 << 30;
+
+/// A backup's manifest, proven by its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// What it says in clear.
+    pub clear: ClearPart,
+    /// What it says under the seal; absent without the identity.
+    pub sealed: Option<SealedPart>,
+    /// Bytes of the manifest.
+    pub manifest_len: u64,
+}
+
+/// All backups of a repository.
+#[derive(Debug)]
+pub struct Backups {
+    /// Those that can be read, oldest first.
+    pub good: Vec<Backup>,
+    /// Those that cannot, and why.
+    pub unreadable: Vec<(BackupId, Error)>,
+}
+
+/// What makes a backup exist.
+#[derive(Debug, Clone)]
+pub struct FinishedBackup {
+    /// The clear part.
+    pub clear: ClearPart,
+    /// The sealed part.
+    pub sealed: SealedPart,
+}
+
+impl Repository {
+    /// Reads all manifests.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`]; a manifest that cannot be read is named in the result.
+    pub async fn backups(&self) -> Result<Backups> {
+        let mut backups = Backups { good: Vec::new(), unreadable: Vec::new() };
+        for object in self.store().list(BACKUPS).await? {
+            let ObjectName::Backup(id) = object.name else { continue };
+            match self.backup(id).await {
+                Ok(backup) => backups.good.push(backup),
+                Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+                Err(error) => backups.unreadable.push((id, error)),
+            }
+        }
+        backups.good.sort_by_key(|backup| (backup.clear.finished_at, backup.clear.id));
+        backups.unreadable.sort_by_key(|(id, _)| *id);
+        Ok(backups)
+    }
+
+    /// Reads one manifest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Damaged`], [`ErrorKind::Untrusted`].
+    pub async fn backup(&self, id: BackupId) -> Result<Backup> {
+        let name = ObjectName::Backup(id);
+        let trusted = |signer| self.is_writer(signer);
+        let body =
+            signed::read(self.store(), &name, ObjectType::Manifest, self.id(), &trusted).await?;
+        let damaged = |error| Error::undecodable(format!("object \"{name}\""), error);
+        let (clear, frame) = decode_body(&body).map_err(damaged)?;
+        if clear.id != id {
+            let message = format!("object \"{name}\" is the manifest of backup {}", clear.id);
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        let header = FrameHeader::decode(frame).map_err(damaged)?;
+        let sealed = match self.open_frame(header, Bytes::copy_from_slice(frame)).await {
+            Ok(opened) => Some(cbor::decode("manifest", &opened.plain).map_err(damaged)?),
+            // Whoever has no key still sees the clear part.
+            Err(error) if error.kind() == ErrorKind::WrongKey && !self.inner.keys.reads() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Backup { clear, sealed, manifest_len: body.len() as u64 })
+    }
+
+    /// Finds a backup by the first digits of its id, or the newest by `latest`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none, [`ErrorKind::Usage`] when several begin
+    /// so; what reading its manifest gives.
+    pub async fn find(&self, wanted: &str) -> Result<Backup> {
+        let hint = "Run: pgkeep list";
+        if wanted == "latest" {
+            let backups = self.backups().await?;
+            if let Some((id, error)) = backups.unreadable.into_iter().next() {
+                let message = format!("backup {id} cannot be read, it may be the latest");
+                return Err(Error::new(error.kind(), message)
+                    .because(error)
+                    .hint("Name a backup that can be read: pgkeep list"));
+            }
+            return backups.good.into_iter().next_back().ok_or_else(|| {
+                let message = format!("repository \"{}\" has no backup", self.store().location());
+                Error::new(ErrorKind::NotFound, message).hint("Run: pgkeep backup")
+            });
+        }
+        let mut matching = Vec::new();
+        for object in self.store().list(BACKUPS).await? {
+            if let ObjectName::Backup(id) = object.name
+                && !wanted.is_empty()
+                && id.to_string().starts_with(wanted)
+            {
+                matching.push(id);
+            }
+        }
+        match matching[..] {
+            [id] => self.backup(id).await,
+            [] => {
+                let message = format!("backup \"{wanted}\" does not exist");
+                Err(Error::new(ErrorKind::NotFound, message).hint(hint))
+            }
+            _ => {
+                let message = format!("{} backups begin with \"{wanted}\"", matching.len());
+                Err(Error::new(ErrorKind::Usage, message).hint(hint))
+            }
+        }
+    }
+
+    /// Makes and stores a data key for one run; absent where nothing is encrypted.
+    ///
+    /// # Errors
+    /// What writing to the store gives.
+    pub async fn new_data_key(&self) -> Result<Option<(DataKey, u64)>> {
+        if !self.config().encrypted {
+            return Ok(None);
+        }
+        let key = DataKey::generate()?;
+        let material = KeyMaterial::Data(key.key);
+        let recipients = &self.config().recipients;
+        let (_, bytes) =
+            keys::write(self.store(), self.id(), key.id, &material, recipients).await?;
+        Ok(Some((key, bytes.len() as u64)))
+    }
+
+    /// Writes the manifest. All that it names must be durable; when this returns, the
+    /// backup exists. Returns the manifest's length in bytes.
+    ///
+    /// # Errors
+    /// What writing to the store gives.
+    pub async fn store_manifest(&self, backup: &FinishedBackup, sealer: &Sealer) -> Result<u64> {
+        let plain = cbor::encode(&backup.sealed);
+        let id = chunk_id(self.secrets()?, FrameType::Manifest, 0, &plain);
+        let frame = sealer.seal(FrameType::Manifest, id, false, &plain)?;
+        let body = encode_body(&backup.clear, &frame);
+        let name = ObjectName::Backup(backup.clear.id);
+        let signing = self.signing_key()?;
+        signed::write(self.store(), &name, ObjectType::Manifest, self.id(), &body, signing).await
+    }
+}
+
+impl ChunkReader {
+    /// Reads a backup's entries.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] without the identity, [`ErrorKind::Damaged`].
+    pub async fn entries(&self, backup: &Backup) -> Result<Vec<Entry>> {
+        let sealed = backup.sealed_part()?;
+        let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("entries {why}"));
+        let stream = backup
+            .clear
+            .streams
+            .get(sealed.entries_stream as usize)
+            .ok_or_else(|| damaged("have no stream"))?;
+        let bytes = self.read_stream(stream, ENTRIES_LEN_MAX).await?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (entry, len) = cbor::decode_first::<Entry>("entry", rest)
+                .map_err(|error| Error::undecodable("entry", error))?;
+            let position = u32::try_from(entries.len()).map_err(|_| damaged("are too many"))?;
+            if entry.depends_on.iter().any(|needed| *needed >= position) {
+                return Err(damaged("do not come in the order of their dependencies"));
+            }
+            entries.push(entry);
+            rest = &rest[len..];
+        }
+        let refers_outside = |entry: &Entry| {
+            entry.belongs_to.is_some_and(|whole| whole as usize >= entries.len())
+                || entry
+                    .data
+                    .as_ref()
+                    .is_some_and(|data| data.stream as usize >= backup.clear.streams.len())
+        };
+        if entries.iter().any(refers_outside) {
+            return Err(damaged("refer to what is not there"));
+        }
+        Ok(entries)
+    }
+}
+
+impl Backup {
+    /// What the manifest says under the seal.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] when it was read without the identity.
+    pub fn sealed_part(&self) -> Result<&SealedPart> {
+        self.sealed.as_ref().ok_or_else(|| {
+            let message =
+                format!("backup {} is encrypted and no identity was given", self.clear.id);
+            Error::new(ErrorKind::WrongKey, message)
+                .hint("Give the identity that was made with this repository: --identity FILE")
+        })
+    }
+}

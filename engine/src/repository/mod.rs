@@ -1,0 +1,199 @@
+//! The repository: what is stored, under which keys, signed by whom.
+//!
+//! ```text
+//! write  frames -> packer -> packs -> indexes -> manifest (the backup exists)
+//! read   manifest -> streams -> index -> frames -> chunks
+//! ```
+//!
+//! It knows stores and seals, and nothing of servers. What it reads from a store it does
+//! not believe: signatures come before content, checksums before seals, names after them.
+
+mod chunks;
+mod credentials;
+mod index;
+mod init;
+mod keys;
+mod manifests;
+mod packer;
+mod signed;
+
+pub use chunks::ChunkReader;
+pub use credentials::{Identity, WriterCredential};
+pub use index::{ChunkIndex, Location};
+pub use init::{InitOptions, Initialized, init};
+pub use manifests::{Backup, Backups, FinishedBackup};
+pub use packer::{NewFrame, Packed, Packer};
+
+use crate::seal::{Secrets, SigningKey};
+use crate::store::{self, SingleFileWriter, Store};
+use crate::{Error, ErrorKind, Result};
+use keys::KeyRing;
+use pgkeep_format::config::Config;
+use pgkeep_format::id::{RepositoryId, VerifyKey};
+use pgkeep_format::limits;
+use pgkeep_format::name::{CONFIGS, ObjectName};
+use pgkeep_format::object::{ObjectType, decode_signed};
+use std::sync::Arc;
+
+/// With which rights a repository is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Reads what is sealed.
+    pub identity: Option<Identity>,
+    /// Writes backups.
+    pub writer: Option<WriterCredential>,
+}
+
+/// An open repository; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    id: RepositoryId,
+    config: Config,
+    config_number: u32,
+    keys: KeyRing,
+    writer: Option<WriterCredential>,
+}
+
+/// The id of the repository in a store, believed without proof; for finding its key files.
+///
+/// # Errors
+/// [`ErrorKind::NoRepository`] when there is none, [`ErrorKind::Damaged`].
+pub async fn repository_id(store: &dyn Store) -> Result<RepositoryId> {
+    let (name, _) = newest_config(store).await?;
+    let bytes = store::get(store, &name, limits::BODY_LEN_MAX).await?;
+    let object = decode_signed(&bytes)
+        .map_err(|error| Error::undecodable(format!("object \"{name}\""), error))?;
+    Ok(object.header.repository)
+}
+
+async fn newest_config(store: &dyn Store) -> Result<(ObjectName, u32)> {
+    let configs = store.list(CONFIGS).await?;
+    let numbers = configs.iter().filter_map(|object| match object.name {
+        ObjectName::Config(number) => Some(number),
+        _ => None,
+    });
+    let number = numbers.max().ok_or_else(|| {
+        let message = format!("\"{}\" is not a repository", store.location());
+        Error::new(ErrorKind::NoRepository, message)
+            .hint(format!("Run: pgkeep init --repo {}", store.location()))
+    })?;
+    Ok((ObjectName::Config(number), number))
+}
+
+impl Repository {
+    /// Opens the repository in a store and checks that its settings are signed by the
+    /// owner that the given keys know.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRepository`], [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Damaged`];
+    /// [`ErrorKind::WrongKey`] when a key is of another repository,
+    /// [`ErrorKind::Untrusted`] when somebody else signed the settings.
+    pub async fn open(store: Arc<dyn Store>, access: Access) -> Result<Self> {
+        let (name, config_number) = newest_config(store.as_ref()).await?;
+        let id = repository_id(store.as_ref()).await?;
+        let known = [
+            access
+                .identity
+                .as_ref()
+                .map(|identity| ("identity", identity.repository, identity.owner)),
+            access
+                .writer
+                .as_ref()
+                .map(|writer| ("writer credential", writer.repository, writer.owner)),
+        ];
+        for (what, repository, _) in known.iter().flatten() {
+            if *repository != id {
+                let message = format!("{what} is of repository {repository}, this one is {id}");
+                return Err(Error::new(ErrorKind::WrongKey, message)
+                    .hint("Give the key file that was made with this repository."));
+            }
+        }
+        let owner = known.iter().flatten().map(|(_, _, owner)| *owner).next();
+        // Without any key there is nobody to compare the owner with: what can be read then
+        // is only what needs no secret.
+        let trusted = |signer: VerifyKey| owner.is_none_or(|owner| owner == signer);
+        let body = signed::read(store.as_ref(), &name, ObjectType::Config, id, &trusted).await?;
+        let config = Config::decode(&body)
+            .map_err(|error| Error::undecodable(format!("object \"{name}\""), error))?;
+        let keys = KeyRing::open(store.as_ref(), id, &config, &access).await?;
+        let writer = access.writer;
+        let inner = Inner { store, id, config, config_number, keys, writer };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A repository with this one's settings and keys and no backup, that is written into
+    /// a single file.
+    ///
+    /// # Errors
+    /// As reading this one's settings and writing them to the file.
+    pub async fn copy_into(&self, file: &SingleFileWriter) -> Result<Self> {
+        let config = ObjectName::Config(self.inner.config_number);
+        let secrets = self.inner.keys.secrets_object();
+        for name in [Some(config), secrets].iter().flatten() {
+            let bytes = store::get(self.store(), name, limits::BODY_LEN_MAX).await?;
+            store::put(file, name, bytes).await?;
+        }
+        let inner = Inner {
+            store: Arc::new(file.clone()),
+            id: self.inner.id,
+            config: self.inner.config.clone(),
+            config_number: self.inner.config_number,
+            keys: self.inner.keys.clone(),
+            writer: self.inner.writer.clone(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The repository's id.
+    #[must_use]
+    pub fn id(&self) -> RepositoryId {
+        self.inner.id
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        self.inner.store.as_ref()
+    }
+
+    /// What names chunks and cuts rows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] when no key that was given tells it.
+    pub fn secrets(&self) -> Result<&Secrets> {
+        self.inner.keys.secrets().ok_or_else(|| {
+            Error::new(ErrorKind::WrongKey, "repository is encrypted and no identity was given")
+                .hint("Give the identity that was made with this repository: --identity FILE")
+        })
+    }
+
+    /// Whether signatures by this key are accepted.
+    fn is_writer(&self, key: VerifyKey) -> bool {
+        self.inner.config.writers.iter().any(|writer| writer.key == key)
+    }
+
+    /// Signs as the writer that this repository was opened with.
+    fn signing_key(&self) -> Result<&SigningKey> {
+        let writer = self.inner.writer.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::WrongKey, "no writer credential was given")
+                .hint("Give the credential that pgkeep init made: --writer FILE")
+        })?;
+        if !self.is_writer(writer.signing.verify_key()) {
+            let message = format!("writer \"{}\" is not a writer of this repository", writer.name);
+            return Err(Error::new(ErrorKind::WrongKey, message));
+        }
+        Ok(&writer.signing)
+    }
+}
