@@ -4,6 +4,8 @@
 
 mod quote;
 mod session;
+mod settings;
 
 pub use quote::{identifier, literal, qualified};
 pub use session::{Row, Session};
+pub use settings::{Asked, Settings};
