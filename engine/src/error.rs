@@ -99,6 +99,19 @@ impl Error {
         self.kind
     }
 
+    /// The first cause of type `T`, however deep.
+    #[must_use]
+    pub fn cause<T: std::error::Error + 'static>(&self) -> Option<&T> {
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// What to do about it; of the error itself, then of its causes.
     #[must_use]
     pub fn hints(&self) -> Vec<&str> {

@@ -2,10 +2,18 @@
 //!
 //! The only module that knows tokio-postgres and postgres-protocol.
 
+mod cancel;
+mod connect;
+mod driver;
 mod quote;
+mod server_error;
 mod session;
 mod settings;
+mod socket;
+mod tls;
 
+pub use cancel::Cancel;
 pub use quote::{identifier, literal, qualified};
+pub use server_error::ServerError;
 pub use session::{Row, Session};
-pub use settings::{Asked, Settings};
+pub use settings::{Address, Asked, Host, Settings};

@@ -1,33 +1,105 @@
 //! A session for catalog queries and commands: text in, text out, one statement string at
 //! a time by the simple query protocol (so that nothing is prepared and poolers are no
-//! matter).
+//! matter). Rows in bulk go through [`super::WireSession`].
 
+use super::cancel::Cancel;
+use super::connect;
+use super::driver;
+use super::settings::Settings;
 use crate::{Error, ErrorKind, Result};
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// The oldest server that is supported.
+const OLDEST_MAJOR: u32 = 14;
+
+/// The newest server that pgkeep was tested with.
+const NEWEST_MAJOR: u32 = 18;
+
+/// Time for the farewell of [`Session::close`]; after it the socket is closed all the same.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// An open session.
+///
+/// Dropping it closes the connection at once: the server rolls back and lets go of all
+/// locks. A command whose future was dropped before its end is cancelled at the server, and
+/// the session takes no further ones.
 pub struct Session {
-    client: tokio_postgres::Client,
+    /// Absent once closed.
+    client: Option<Client>,
+    /// Moves the bytes; ends when the client is gone.
+    connection: JoinHandle<()>,
+    cancel: Cancel,
     version: u32,
+    backend: u32,
+    abandoned: AtomicBool,
 }
 
 /// A row of text values.
 pub struct Row(tokio_postgres::SimpleQueryRow);
 
 impl Session {
-    /// Opens a session by connection URI or keywords.
+    /// Opens a session; `purpose` is a word for the application name: `pgkeep PURPOSE`.
     ///
     /// # Errors
-    /// [`ErrorKind::Connection`] when the server cannot be reached.
-    pub async fn connect(uri: &str) -> Result<Self> {
-        let (client, connection) = tokio_postgres::connect(uri, NoTls).await.map_err(|error| {
-            Error::new(ErrorKind::Connection, "could not connect to the server").because(error)
+    /// [`ErrorKind::Connection`], [`ErrorKind::Authentication`] or [`ErrorKind::NotFound`]
+    /// when no server lets us in, [`ErrorKind::UnsupportedServer`] when it is too old.
+    pub async fn connect(settings: &Settings, purpose: &str) -> Result<Self> {
+        let (driver, settings) = connect::establish(settings, purpose, |stream, login| {
+            Box::pin(driver::log_in(stream, login))
+        })
+        .await?;
+        let mut session = Self {
+            cancel: Cancel::new(settings, driver.client.cancel_token()),
+            client: Some(driver.client),
+            connection: driver.connection,
+            version: 0,
+            backend: 0,
+            abandoned: AtomicBool::new(false),
+        };
+        let facts = session
+            .query(
+                "SELECT pg_catalog.current_setting('server_version_num') AS version, \
+                 pg_catalog.pg_backend_pid() AS backend",
+            )
+            .await?;
+        let row = facts.first().ok_or_else(|| {
+            Error::new(ErrorKind::Connection, "server does not say which version it is")
         })?;
-        tokio::spawn(connection);
-        let mut session = Self { client, version: 0 };
-        let rows = session.query("SELECT current_setting('server_version_num') AS version").await?;
-        session.version = rows[0].parse("version")?;
+        session.version = row.parse("version")?;
+        session.backend = row.parse("backend")?;
+        session.check_version()?;
+        session.watch_client().await?;
         Ok(session)
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let major = self.major();
+        if major < OLDEST_MAJOR {
+            let message = format!("server of PostgreSQL {major} is not supported");
+            return Err(Error::new(ErrorKind::UnsupportedServer, message)
+                .hint(format!("pgkeep needs PostgreSQL {OLDEST_MAJOR} or newer.")));
+        }
+        if major > NEWEST_MAJOR {
+            tracing::warn!(
+                "server is PostgreSQL {major}; this pgkeep was tested up to {NEWEST_MAJOR}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes the server look every now and then whether we are still there, so that a long
+    /// command does not outlive a pgkeep that was killed. Not every platform can.
+    async fn watch_client(&self) -> Result<()> {
+        match self.execute(WATCH_CLIENT).await {
+            Err(error) if error.kind() == ErrorKind::Server => {
+                tracing::debug!("{error:?}");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// The server's version as `server_version_num` gives it: 150004 for 15.4.
@@ -42,12 +114,32 @@ impl Session {
         self.version / 10_000
     }
 
+    /// The process id of the server's side.
+    #[must_use]
+    pub fn backend(&self) -> u32 {
+        self.backend
+    }
+
+    /// The settings narrowed to the address that answered: further sessions opened with
+    /// these reach the same server, whatever the list of hosts was.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        self.cancel.settings()
+    }
+
+    /// A handle that can stop what this session does.
+    #[must_use]
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
     /// Runs one query and returns its rows.
     ///
     /// # Errors
-    /// [`ErrorKind::Server`] with the server's message.
+    /// The kind that the SQLSTATE stands for, else [`ErrorKind::Server`], with
+    /// [`super::ServerError`] as cause; [`ErrorKind::Connection`] when the session is lost.
     pub async fn query(&self, sql: &str) -> Result<Vec<Row>> {
-        let messages = self.client.simple_query(sql).await.map_err(server_error)?;
+        let messages = self.guarded(self.client()?.simple_query(sql)).await?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -60,12 +152,63 @@ impl Session {
     /// Runs statements whose rows do not matter.
     ///
     /// # Errors
-    /// [`ErrorKind::Server`] with the server's message.
+    /// As [`Session::query`].
     pub async fn execute(&self, sql: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.map_err(server_error)
+        self.guarded(self.client()?.batch_execute(sql)).await
+    }
+
+    /// Says goodbye and waits until the connection is closed. Calling it again does nothing.
+    pub async fn close(&mut self) {
+        // The driver says goodbye when its client is gone.
+        if self.client.take().is_none() {
+            return;
+        }
+        if tokio::time::timeout(CLOSE_LIMIT, &mut self.connection).await.is_err() {
+            tracing::debug!("server did not close the connection in time");
+            self.connection.abort();
+        }
+    }
+
+    fn client(&self) -> Result<&Client> {
+        let closed = || Error::new(ErrorKind::Connection, "session is closed");
+        self.client.as_ref().ok_or_else(closed)
+    }
+
+    /// Runs a command, and cancels it if its future is dropped half way.
+    async fn guarded<T>(
+        &self,
+        command: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            let message = "session was left in the middle of a command";
+            return Err(Error::new(ErrorKind::Connection, message));
+        }
+        let guard = Abandon(self);
+        let done = command.await;
+        std::mem::forget(guard);
+        done.map_err(driver::command_error)
     }
 }
 
+/// The server looks for its client this often while it runs a command.
+pub(super) const WATCH_CLIENT: &str = "SET client_connection_check_interval = '5s'";
+
+/// Cancels the command of a session when dropped.
+struct Abandon<'a>(&'a Session);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.abandoned.store(true, Ordering::Relaxed);
+        self.0.cancel().send_detached();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Without this the driver would first wait for the running command's end.
+        self.connection.abort();
+    }
+}
 impl Row {
     /// The value of a column, absent when it is NULL.
     ///
@@ -106,8 +249,4 @@ impl Row {
             Error::new(ErrorKind::Server, format!("server returned \"{text}\" for \"{column}\""))
         })
     }
-}
-
-fn server_error(error: tokio_postgres::Error) -> Error {
-    Error::new(ErrorKind::Server, "server reported an error").because(error)
 }

@@ -13,8 +13,12 @@ mod surroundings;
 mod tests;
 mod uri;
 
-pub use resolve::{Asked, Resolved, resolve};
-pub use surroundings::{FileContents, Process, Surroundings};
+pub use resolve::Asked;
+
+use resolve::{Resolved, resolve};
+#[cfg(test)]
+use surroundings::FileContents;
+use surroundings::{Process, Surroundings};
 
 use crate::Result;
 use passfile::Passfile;
@@ -76,7 +80,7 @@ pub enum Address {
 /// How far TLS is wanted; the words and their meaning are libpq's `sslmode`.
 /// <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SslMode {
+pub(super) enum SslMode {
     /// Never.
     Disable,
     /// Only when the server does not let us in without.
@@ -93,7 +97,7 @@ pub enum SslMode {
 
 /// Which certificates are trusted to sign the server's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootCertificates {
+pub(super) enum RootCertificates {
     /// None was named and the default file is not there.
     Unset,
     /// Those that the operating system trusts.
@@ -104,34 +108,34 @@ pub enum RootCertificates {
 
 /// What TLS needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsSettings {
+pub(super) struct TlsSettings {
     /// How far TLS is wanted.
-    pub mode: SslMode,
+    pub(super) mode: SslMode,
     /// Which authorities are trusted.
-    pub root: RootCertificates,
+    pub(super) root: RootCertificates,
     /// Our certificate and its key, both PEM files.
-    pub client: Option<ClientCertificate>,
+    pub(super) client: Option<ClientCertificate>,
     /// Whether to name the host in the handshake.
-    pub server_name_indication: bool,
+    pub(super) server_name_indication: bool,
     /// Whether to begin with the handshake, without asking first (`sslnegotiation=direct`,
     /// which servers know since 17).
-    pub direct: bool,
+    pub(super) direct: bool,
     /// Whether to refuse anything older than TLS 1.3.
-    pub only_tls13: bool,
+    pub(super) only_tls13: bool,
 }
 
 /// A client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
+pub(super) struct ClientCertificate {
     /// PEM file of the certificate, with its chain.
-    pub certificate: PathBuf,
+    pub(super) certificate: PathBuf,
     /// PEM file of the private key.
-    pub key: PathBuf,
+    pub(super) key: PathBuf,
 }
 
 /// Whether SCRAM is tied to the TLS connection that it runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChannelBinding {
+pub(super) enum ChannelBinding {
     /// Never.
     Disable,
     /// Where both sides can.
@@ -142,7 +146,7 @@ pub enum ChannelBinding {
 
 /// Which kind of server is acceptable; libpq's `target_session_attrs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetSession {
+pub(super) enum TargetSession {
     /// Any that answers.
     Any,
     /// One that takes writes.
@@ -159,7 +163,7 @@ pub enum TargetSession {
 
 /// A password; does not print.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
+pub(super) struct Password(String);
 
 impl Settings {
     /// Settles settings from what was asked and from this process: its environment, files
@@ -231,9 +235,7 @@ impl Host {
 }
 
 impl Password {
-    /// Wraps a password.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(super) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 

@@ -6,7 +6,7 @@
 use super::keywords::{self, Values, usage};
 use super::{
     Address, ChannelBinding, ClientCertificate, Host, Passfile, Password, RootCertificates,
-    SOCKET_DIRECTORIES, Settings, SslMode, Surroundings, TargetSession, TlsSettings, service, uri,
+    Settings, SslMode, Surroundings, TargetSession, TlsSettings, service, uri,
 };
 use crate::Result;
 use std::net::IpAddr;
@@ -33,11 +33,11 @@ pub struct Asked {
 
 /// Settings, and what the user should hear about how they came about.
 #[derive(Debug)]
-pub struct Resolved {
+pub(super) struct Resolved {
     /// The settings.
-    pub settings: Settings,
+    pub(super) settings: Settings,
     /// Whole sentences.
-    pub warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// Settles the settings.
@@ -45,7 +45,7 @@ pub struct Resolved {
 /// # Errors
 /// [`crate::ErrorKind::Usage`] when a value makes no sense, names a service that is not
 /// there, or asks for something that pgkeep cannot give.
-pub fn resolve(asked: &Asked, surroundings: &dyn Surroundings) -> Result<Resolved> {
+pub(super) fn resolve(asked: &Asked, surroundings: &dyn Surroundings) -> Result<Resolved> {
     let values = gather(asked, surroundings)?;
     keywords::refuse_unsupported(&values)?;
     let mut warnings = Vec::new();

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// The world around the resolution of settings.
-pub trait Surroundings {
+pub(super) trait Surroundings {
     /// An environment variable; absent when unset or not text.
     fn variable(&self, name: &str) -> Option<String>;
 
@@ -24,16 +24,16 @@ pub trait Surroundings {
 
 /// A file that was read.
 #[derive(Debug, Clone)]
-pub struct FileContents {
+pub(super) struct FileContents {
     /// Its text; bytes that are not UTF-8 are replaced.
-    pub text: String,
+    pub(super) text: String,
     /// Its permission bits, as `chmod` writes them.
-    pub mode: u32,
+    pub(super) mode: u32,
 }
 
 /// The real process.
 #[derive(Debug, Clone, Copy)]
-pub struct Process;
+pub(super) struct Process;
 
 /// Longest settings file that is read, in bytes; password files are a few lines.
 const FILE_BYTES_MAX: u64 = 1 << 20;
