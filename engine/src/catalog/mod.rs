@@ -13,15 +13,21 @@ mod aggregates;
 mod array;
 mod context;
 mod database;
+mod default_privileges;
 mod domains;
 mod draft;
+mod event_triggers;
 mod extensions;
 mod functions;
+mod large_objects;
 mod order;
+mod properties;
+mod publications;
 mod satellites;
 mod schemas;
 mod select;
 mod types;
+mod unknown;
 
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
@@ -75,20 +81,30 @@ pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
     let context = Context::new(session).await?;
     let database = database::facts(session).await?;
     let mut warnings = Vec::new();
-    let drafts = read_drafts(&context, &mut warnings).await?;
+    let drafts = read_drafts(&context, &database, &mut warnings).await?;
     let drafts = select::keep(drafts, &select::resolve(session, selection).await?);
     let (entries, tables) = order::into_entries(&context, drafts, &mut warnings).await?;
     Ok(Catalog { database, entries, tables, warnings })
 }
 
 /// Every object of the database, by class; one query or a few for each.
-async fn read_drafts(context: &Context<'_>, _warnings: &mut Vec<String>) -> Result<Vec<Draft>> {
+async fn read_drafts(
+    context: &Context<'_>,
+    database: &DatabaseFacts,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Draft>> {
     let mut drafts = schemas::read(context).await?;
     drafts.extend(extensions::read(context).await?);
     drafts.extend(types::read(context).await?);
     drafts.extend(domains::read(context).await?);
     drafts.extend(functions::read(context).await?);
     drafts.extend(aggregates::read(context).await?);
+    drafts.extend(event_triggers::read(context).await?);
+    drafts.extend(publications::read(context).await?);
+    drafts.extend(default_privileges::read(context).await?);
+    drafts.extend(large_objects::read(context).await?);
+    drafts.extend(properties::read(context, database).await?);
+    warnings.extend(unknown::warnings(context, &drafts).await?);
     drafts.extend(satellites::read(context, &drafts).await?);
     Ok(drafts)
 }

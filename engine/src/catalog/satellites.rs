@@ -38,7 +38,8 @@ pub(super) async fn read(context: &Context<'_>, drafts: &[Draft]) -> Result<Vec<
     Ok(satellites)
 }
 
-async fn roles(context: &Context<'_>) -> Result<HashSet<String>> {
+/// The names of all roles.
+pub(super) async fn roles(context: &Context<'_>) -> Result<HashSet<String>> {
     let rows = context.session.query("SELECT rolname FROM pg_catalog.pg_roles").await?;
     rows.iter().map(|row| Ok(row.text("rolname")?.to_owned())).collect()
 }
