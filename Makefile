@@ -1,0 +1,63 @@
+# make test    everything that CI checks, with all set-up
+# make demo    the main job on a real server, with all set-up
+#
+# Single steps of `make test`: format, lint, docs, licences, reader, fuzz, tests.
+# `make servers` and `make tools` only install (into .pgkeep-dev), `make stop` stops servers.
+
+export PATH := $(CURDIR)/.pgkeep-dev/tools/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/.pgkeep-dev/tools/python
+CARGO := cargo
+FUZZ_SECONDS ?= 15
+
+.PHONY: test demo servers tools stop format lint docs licences reader fuzz tests
+# In this order, one after another: what fails soonest comes first, and the test runner's
+# count last.
+.NOTPARALLEL:
+
+test: tools servers format lint docs licences reader fuzz tests
+
+demo:
+	tests/servers install 18
+	$(CARGO) build --locked -p pgkeep
+	tests/servers run 18 python3 tests/demo/demo.py target/debug/pgkeep
+
+servers:
+	tests/servers install
+
+tools:
+	.ci/tools
+
+stop:
+	tests/servers stop
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+# The advisories need a database from the network that CI does not have. They are a job for
+# whoever updates dependencies: `cargo deny check advisories`.
+licences:
+	cargo deny --all-features check bans licenses sources
+
+reader:
+	python3 -m unittest discover -s format-spec/reader -p 'test_*.py'
+
+# Without a sanitizer: the code holds no `unsafe`, and so this needs no nightly compiler.
+fuzz:
+	@cd fuzz && cargo fuzz build --sanitizer none --release && \
+	for target in $$(cargo fuzz list); do \
+	    mkdir -p corpus/$$target; \
+	    cargo fuzz run --sanitizer none --release $$target corpus/$$target seeds/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=2048 \
+	        >target/$$target.log 2>&1 || { tail -60 target/$$target.log; exit 1; }; \
+	    echo "fuzz $$target: $$(grep '^Done ' target/$$target.log)"; \
+	done
+
+tests:
+	$(CARGO) test --locked --workspace --doc --quiet
+	$(CARGO) nextest run --locked --workspace; status=$$?; tests/servers stop; exit $$status

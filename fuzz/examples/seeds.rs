@@ -1,0 +1,194 @@
+//! Writes `seeds/`: for each target a few inputs named by what they hold, from which the
+//! fuzzer starts. Run in this folder: `cargo run --example seeds`.
+
+use pgkeep_format::entry::{Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section};
+use pgkeep_format::frame::{Codec, FrameHeader, FrameType, InnerHeader, Suite};
+use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId, VerifyKey};
+use pgkeep_format::manifest::{BackupKind, ClearPart, SealedPart, Tag, Totals};
+use pgkeep_format::object::{ObjectHeader, ObjectType};
+use pgkeep_format::{cbor, config, index, key, manifest, object, pack, single_file, stream};
+use std::{fs, io, path::Path};
+
+fn main() -> io::Result<()> {
+    let sealed = frame(FrameType::Manifest, Suite::Aes256Gcm, &[7; 40]);
+    let plain = frame(FrameType::Manifest, Suite::None, &inner(b"hello"));
+    write("frame", "sealed", &sealed)?;
+    write("frame", "plain", &plain)?;
+    write("frame", "inner_raw", &inner(b"one\ttwo\n"))?;
+    write("pack_footer", "footer", &pack::encode_footer(&footer()))?;
+    write("pack_footer", "index", &index::encode(&[indexed()]))?;
+    write("pack_footer", "references", &stream::encode_references(&references()))?;
+    let trailer = pack::Trailer { footer_offset: 4096, footer_len: 200, frames: 2 };
+    write("pack_footer", "trailer", &trailer.encode())?;
+    let body = manifest::encode_body(&clear(), &plain);
+    write("manifest", "body", &body)?;
+    write("manifest", "object", &signed(&body))?;
+    write("manifest", "sealed_part", &cbor::encode(&sealed_part()))?;
+    write("manifest", "config", &cbor::encode(&settings()))?;
+    let material = key::KeyMaterial::Data([9; 32]);
+    write("manifest", "data_key", &key::encode(RepositoryId([1; 16]), KeyId([2; 16]), &material))?;
+    let entries: Vec<u8> = entries().iter().flat_map(|entry| cbor::encode(entry)).collect();
+    write("entries", "table_with_rows", &entries)?;
+    let record = single_file::RecordHeader { name_len: 15, object_len: 9, checksum: 5 };
+    write("single_file", "record", &record.encode())?;
+    let trailer = single_file::Trailer { end_offset: 1000, directory_len: 50 };
+    write("single_file", "trailer", &trailer.encode())?;
+    write("single_file", "directory", &cbor::encode(&directory()))?;
+    write("single_file", "name_config", b"config/00000001")?;
+    write("single_file", "name_pack", format!("packs/01/{}", "01".repeat(16)).as_bytes())?;
+    write("single_file", "name_key", format!("keys/{}-00000000.age", "ff".repeat(16)).as_bytes())
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let folder = Path::new("seeds").join(target);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(name), bytes)
+}
+
+fn inner(body: &[u8]) -> Vec<u8> {
+    let plain_len = body.len() as u32;
+    let header = InnerHeader { codec: Codec::Raw, row_continues: false, plain_len };
+    [&header.encode()[..], body].concat()
+}
+
+fn frame(frame_type: FrameType, suite: Suite, payload: &[u8]) -> Vec<u8> {
+    let sealed = suite != Suite::None;
+    let header = FrameHeader {
+        frame_type,
+        suite,
+        stored_len: payload.len() as u32,
+        key: if sealed { KeyId([3; 16]) } else { KeyId::default() },
+        chunk: ChunkId([4; 32]),
+        nonce: if sealed { [5; 12] } else { [0; 12] },
+        payload_checksum: crc32fast::hash(payload),
+    };
+    [&header.encode()[..], payload].concat()
+}
+
+fn footer() -> Vec<pack::FooterEntry> {
+    let entry = |number: u8, offset| pack::FooterEntry {
+        chunk: ChunkId([number; 32]),
+        frame_type: FrameType::Rows,
+        stored_len: 100,
+        offset,
+    };
+    vec![entry(1, 64), entry(2, 64 + 196)]
+}
+
+fn indexed() -> index::IndexedPack {
+    index::IndexedPack { pack: PackId([6; 16]), len: 1000, entries: footer() }
+}
+
+fn references() -> Vec<stream::ChunkReference> {
+    let reference = |row_continues| stream::ChunkReference { id: ChunkId([8; 32]), row_continues };
+    vec![reference(true), reference(false)]
+}
+
+fn clear() -> ClearPart {
+    let inline = stream::encode_references(&references());
+    ClearPart {
+        id: BackupId([1; 16]),
+        features: vec![],
+        kind: BackupKind::Logical,
+        series: SeriesId([2; 16]),
+        started_at: -1,
+        finished_at: 1_800_000_000_000_000,
+        lsn: 0x16_b374_d848,
+        program: "pgkeep 0.1.0".to_owned(),
+        tags: vec![Tag { key: "release".to_owned(), value: String::new() }],
+        totals: Totals { rows: 3, ..Totals::default() },
+        keys: vec![KeyId([3; 16])],
+        streams: vec![
+            stream::Stream { frame_type: FrameType::Rows.code(), chunks: 2, inline, lists: vec![] },
+            stream::Stream {
+                frame_type: FrameType::Rows.code(),
+                chunks: 500,
+                inline: vec![],
+                lists: vec![ChunkId([9; 32])],
+            },
+        ],
+    }
+}
+
+fn signed(body: &[u8]) -> Vec<u8> {
+    let header = ObjectHeader {
+        object_type: ObjectType::Manifest,
+        repository: RepositoryId([1; 16]),
+        id: [1; 16],
+        body_len: body.len() as u64,
+    };
+    object::encode_signed(&header, body, VerifyKey([2; 32]), &[3; 64])
+}
+
+fn sealed_part() -> SealedPart {
+    SealedPart {
+        database: "platform".to_owned(),
+        system_identifier: u64::MAX,
+        server_version: 180_004,
+        encoding: "UTF8".to_owned(),
+        snapshot: "739:742:739".to_owned(),
+        timeline: 1,
+        entries_stream: 0,
+        warnings: vec!["large object 1 was not read".to_owned()],
+        selection: vec!["-t".to_owned(), "jobs".to_owned()],
+        host: "127.0.0.1".to_owned(),
+    }
+}
+
+fn settings() -> config::Config {
+    config::Config {
+        written_at: 1,
+        features: vec![],
+        encrypted: true,
+        recipients: vec!["age1example".to_owned()],
+        writers: vec![config::Writer { key: VerifyKey([1; 32]), name: "host".to_owned() }],
+        store: config::StoreFacts { refuses_overwrite: true },
+    }
+}
+
+fn entries() -> Vec<Entry> {
+    let entry = |kind: EntryKind, section, create: &str| Entry {
+        kind,
+        section,
+        schema: Some("public".to_owned()),
+        name: "jobs".to_owned(),
+        create: create.to_owned(),
+        drop: None,
+        depends_on: vec![],
+        belongs_to: None,
+        relation: None,
+        data: None,
+    };
+    let column = Column {
+        name: "id".to_owned(),
+        type_name: "bigint".to_owned(),
+        not_null: true,
+        generated: String::new(),
+        identity: "a".to_owned(),
+    };
+    let relation = Relation {
+        columns: vec![column],
+        replica_identity: "d".to_owned(),
+        primary_key: vec!["id".to_owned()],
+        unlogged: false,
+        partitioned: false,
+    };
+    let mut table =
+        entry(Kind::Table.into(), Section::PreData, "CREATE TABLE public.jobs (id bigint);");
+    table.drop = Some("DROP TABLE public.jobs;".to_owned());
+    table.relation = Some(relation);
+    let mut rows = entry(Kind::TableData.into(), Section::Data, "");
+    rows.depends_on = vec![0];
+    rows.belongs_to = Some(0);
+    let columns = vec!["id".to_owned()];
+    rows.data =
+        Some(Data { stream: 1, encoding: RowEncoding::CopyText, columns, rows: 3, bytes: 6 });
+    let later = entry(EntryKind::Other("A LATER KIND".to_owned()), Section::PostData, "SELECT 1;");
+    vec![table, rows, later]
+}
+
+fn directory() -> single_file::Directory {
+    let object =
+        |name: &str, offset| single_file::DirectoryEntry { name: name.to_owned(), offset, len: 5 };
+    single_file::Directory { objects: vec![object("config/00000001", 0), object("x/y", 7)] }
+}

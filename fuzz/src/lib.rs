@@ -1,0 +1,156 @@
+//! What the fuzz targets check of each decoder: that it never panics, and that what it takes
+//! is written back as it was, so that nothing in the bytes went unread.
+//!
+//! Checksums would keep a fuzzer out of everything behind them, so each place that has one
+//! is tried both as it came and with the right checksum put in.
+
+use pgkeep_format::{cbor, config, entry, frame, index, key, manifest, name, object, pack};
+use pgkeep_format::{id, single_file, stream};
+
+/// `bytes` with the CRC32 of what lies between `from` and `at` put in at `at`; nothing when
+/// they are too short.
+fn with_checksum(bytes: &[u8], from: usize, at: usize) -> Option<Vec<u8>> {
+    let mut bytes = bytes.to_vec();
+    let checksum = crc32fast::hash(bytes.get(from..at)?);
+    bytes.get_mut(at..at + 4)?.copy_from_slice(&checksum.to_le_bytes());
+    Some(bytes)
+}
+
+/// Runs a check on the bytes as they are and with their checksum repaired.
+fn also_repaired(bytes: &[u8], from: usize, at: usize, check: impl Fn(&[u8])) {
+    check(bytes);
+    if let Some(repaired) = with_checksum(bytes, from, at) {
+        check(&repaired);
+    }
+}
+
+/// A structured value that is taken must be written back as it was found, but for keys of a
+/// later version; so what is written is compared with itself read again.
+fn structured<T>(bytes: &[u8])
+where
+    T: PartialEq + std::fmt::Debug + minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()>,
+{
+    if let Ok(value) = cbor::decode::<T>("fuzz", bytes) {
+        let written = cbor::encode(&value);
+        assert_eq!(cbor::decode::<T>("fuzz", &written).as_ref(), Ok(&value));
+        assert!(written.len() <= bytes.len());
+    }
+}
+
+/// Frame header, payload checksum and inner header.
+pub fn frame(bytes: &[u8]) {
+    also_repaired(bytes, 0, 92, |bytes| {
+        if let Ok(header) = frame::FrameHeader::decode(bytes) {
+            assert_eq!(header.encode()[..], bytes[..frame::HEADER_LEN]);
+            assert!(bytes.starts_with(&header.associated_data()));
+            assert!(
+                header.check_payload(&bytes[frame::HEADER_LEN..]).is_err() || !bytes.is_empty()
+            );
+        }
+    });
+    if let Ok((header, body)) = frame::InnerHeader::decode(bytes) {
+        assert_eq!([&header.encode()[..], body].concat(), bytes);
+    }
+}
+
+/// Footers, trailers and indexes of packs; lists of chunks.
+pub fn pack_footer(bytes: &[u8]) {
+    if let Ok(entries) = pack::decode_footer(bytes) {
+        assert_eq!(pack::encode_footer(&entries), bytes);
+    }
+    if let Ok(packs) = index::decode(bytes) {
+        assert_eq!(index::encode(&packs), bytes);
+    }
+    if let Ok(references) = stream::decode_references(bytes) {
+        assert_eq!(stream::encode_references(&references), bytes);
+    }
+    also_repaired(bytes, 0, 24, |bytes| {
+        // A length that fits is the one the trailer itself leads to.
+        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let fitting = number(0).zip(number(8)).map(|(offset, len)| offset.wrapping_add(len));
+        for len in [bytes.len() as u64, fitting.unwrap_or(0).wrapping_add(32)] {
+            if let Ok(trailer) = pack::Trailer::decode(bytes, len) {
+                assert_eq!(trailer.encode()[..], bytes[..]);
+                assert!(trailer.footer_offset + trailer.footer_len < len);
+            }
+        }
+    });
+}
+
+/// Signed objects, configs, manifests and keys.
+pub fn manifest(bytes: &[u8]) {
+    also_repaired(bytes, 0, 60, |bytes| {
+        let body_end = object::ObjectHeader::decode(bytes).ok().and_then(|header| {
+            let len = usize::try_from(header.body_len).ok()?;
+            object::HEADER_LEN.checked_add(len)
+        });
+        // The body's own checksum lies right behind it.
+        let repaired = body_end.and_then(|end| with_checksum(bytes, object::HEADER_LEN, end));
+        for bytes in [Some(bytes.to_vec()), repaired].into_iter().flatten() {
+            if let Ok(signed) = object::decode_signed(&bytes) {
+                let written = object::encode_signed(
+                    &signed.header,
+                    signed.body,
+                    signed.signer,
+                    &signed.signature,
+                );
+                assert_eq!(written, bytes);
+            }
+        }
+    });
+    if let Ok((clear, sealed)) = manifest::decode_body(bytes) {
+        let written = manifest::encode_body(&clear, sealed);
+        assert_eq!(manifest::decode_body(&written), Ok((clear, sealed)));
+    }
+    structured::<manifest::SealedPart>(bytes);
+    structured::<manifest::ClearPart>(bytes);
+    // Only that it does not panic: the value that it makes is checked by the above.
+    let _ = config::Config::decode(bytes);
+    let at = |from: usize| bytes.get(from..from + 16).and_then(|id| <[u8; 16]>::try_from(id).ok());
+    if let Some((repository, id)) = at(16).zip(at(32)) {
+        let (repository, id) = (id::RepositoryId(repository), id::KeyId(id));
+        if let Ok(material) = key::decode(bytes, repository, id) {
+            assert_eq!(key::encode(repository, id, &material), bytes);
+        }
+    }
+}
+
+/// The stream of a backup's entries.
+pub fn entries(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok((entry, len)) = cbor::decode_first::<entry::Entry>("fuzz", rest) {
+        assert!(len > 0 && len <= rest.len());
+        let written = cbor::encode(&entry);
+        assert_eq!(cbor::decode::<entry::Entry>("fuzz", &written), Ok(entry));
+        rest = &rest[len..];
+    }
+}
+
+/// Records, directory and trailer of a single file; names of objects.
+pub fn single_file(bytes: &[u8]) {
+    also_repaired(bytes, 0, 28, |bytes| {
+        if let Ok(header) = single_file::RecordHeader::decode(bytes) {
+            assert_eq!(header.encode()[..], bytes[..single_file::RECORD_HEADER_LEN]);
+        }
+    });
+    also_repaired(bytes, 0, 24, |bytes| {
+        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let fitting = number(0).zip(number(8)).map(|(offset, len)| offset.wrapping_add(len));
+        for len in [bytes.len() as u64, fitting.unwrap_or(0).wrapping_add(64)] {
+            if let Ok(trailer) = single_file::Trailer::decode(bytes, len) {
+                assert_eq!(trailer.encode()[..], bytes[..]);
+            }
+        }
+    });
+    for end in [0, bytes.len() as u64, u64::MAX] {
+        if let Ok(directory) = single_file::Directory::decode(bytes, end) {
+            assert!(directory.objects.iter().all(|object| object.offset + object.len <= end));
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(parsed) = name::ObjectName::parse(text) {
+            assert_eq!(parsed.to_string(), text);
+            assert!(name::is_well_formed(text));
+        }
+    }
+}
