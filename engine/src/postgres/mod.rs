@@ -11,9 +11,11 @@ mod session;
 mod settings;
 mod socket;
 mod tls;
+mod wire;
 
 pub use cancel::Cancel;
 pub use quote::{identifier, literal, qualified};
 pub use server_error::ServerError;
 pub use session::{Row, Session};
 pub use settings::{Address, Asked, Host, Settings};
+pub use wire::{CopyIn, CopyOut, Run, WireSession};

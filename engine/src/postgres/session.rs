@@ -2,7 +2,7 @@
 //! a time by the simple query protocol (so that nothing is prepared and poolers are no
 //! matter). Rows in bulk go through [`super::WireSession`].
 
-use super::cancel::Cancel;
+use super::cancel::{Cancel, Key};
 use super::connect;
 use super::driver;
 use super::settings::Settings;
@@ -52,7 +52,7 @@ impl Session {
         })
         .await?;
         let mut session = Self {
-            cancel: Cancel::new(settings, driver.client.cancel_token()),
+            cancel: Cancel::new(settings, Key::Driver(driver.client.cancel_token())),
             client: Some(driver.client),
             connection: driver.connection,
             version: 0,

@@ -1,0 +1,150 @@
+//! Bytes from the server cut into messages: pure, no sockets.
+//!
+//! One buffer is read into again and again. CopyData, which may be of any length, is handed
+//! out in pieces where it lies; every other message is short and is parsed when whole.
+//! Nothing is reserved because a length says so: the buffer grows with the bytes that come.
+//! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
+
+use crate::{Error, ErrorKind, Result};
+use bytes::BytesMut;
+use postgres_protocol::message::backend::{COPY_DATA_TAG, Header, Message};
+use std::ops::Range;
+
+/// Bytes read at a time. The server sends 8 KiB at a time; what has piled up meanwhile is
+/// taken in one go.
+const READ_BYTES: usize = 256 << 10;
+
+/// Longest message other than CopyData, in bytes. Errors, notices and parameters are short;
+/// rows of queries do not come this way.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// The first piece of a CopyData is at least this long, or the whole: so whoever strips the
+/// headers of binary COPY sees them whole.
+pub(super) const FIRST_PIECE_BYTES: usize = 32;
+
+/// A tag byte and a length.
+const HEADER_BYTES: usize = 5;
+
+/// What has arrived and is not yet used.
+pub(crate) struct Inbox {
+    buffer: Vec<u8>,
+    /// Unused bytes are `buffer[start..end]`.
+    start: usize,
+    end: usize,
+    /// Bytes of the CopyData being handed out that have not been.
+    left: usize,
+    /// Whether a CopyData is being handed out.
+    in_copy_data: bool,
+}
+
+/// What comes next.
+pub(crate) enum Item {
+    /// A message other than CopyData.
+    Message(Message),
+    /// Bytes of a CopyData, as a range of [`Inbox::bytes`]; `begins` and `ends` say whether
+    /// they are its first and its last. A piece is empty only when the whole message is.
+    Piece {
+        /// Where they are, until the next call of [`Inbox::spare`].
+        range: Range<usize>,
+        /// Whether the message begins here.
+        begins: bool,
+        /// Whether the message ends here.
+        ends: bool,
+    },
+}
+
+impl Inbox {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self { buffer: vec![0; READ_BYTES], start: 0, end: 0, left: 0, in_copy_data: false }
+    }
+
+    /// Room for bytes from the server, never empty. Ranges handed out before are void.
+    pub(crate) fn spare(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        // Only a message that must be whole can fill the buffer, and those are limited.
+        if self.end == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// Says that `count` bytes of [`Inbox::spare`] were filled.
+    pub(crate) fn filled(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.buffer.len());
+    }
+
+    /// The buffer that ranges speak of.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The buffer, to move used bytes together. Bytes behind the last item handed out must
+    /// stay as they are.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// Where the next item begins, or would: bytes before are used.
+    pub(super) fn position(&self) -> usize {
+        self.start
+    }
+
+    /// The next item; absent when more bytes are needed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] when what came is no message of the protocol.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Option<Item>> {
+        if self.in_copy_data {
+            return Ok(self.piece(false));
+        }
+        let unused = &self.buffer[self.start..self.end];
+        let Some(header) = Header::parse(unused).map_err(malformed)? else { return Ok(None) };
+        let length = usize::try_from(header.len()).map_err(malformed)? - 4;
+        if header.tag() == COPY_DATA_TAG {
+            if unused.len() < HEADER_BYTES + length.min(FIRST_PIECE_BYTES) {
+                return Ok(None);
+            }
+            self.start += HEADER_BYTES;
+            self.left = length;
+            return Ok(self.piece(true));
+        }
+        if length > MESSAGE_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::Connection,
+                format!("server announced a message of {length} bytes, which is too long"),
+            ));
+        }
+        let whole = HEADER_BYTES + length;
+        if unused.len() < whole {
+            return Ok(None);
+        }
+        let mut bytes = BytesMut::from(&unused[..whole]);
+        self.start += whole;
+        Message::parse(&mut bytes).map_err(malformed).map(|message| message.map(Item::Message))
+    }
+
+    #[inline]
+    fn piece(&mut self, begins: bool) -> Option<Item> {
+        let length = self.left.min(self.end - self.start);
+        if length == 0 && self.left > 0 {
+            self.in_copy_data = true;
+            return None;
+        }
+        let range = self.start..self.start + length;
+        self.start += length;
+        self.left -= length;
+        self.in_copy_data = self.left > 0;
+        Some(Item::Piece { range, begins, ends: !self.in_copy_data })
+    }
+}
+
+fn malformed(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Connection, "server sent something that is not of the protocol")
+        .because(cause)
+}

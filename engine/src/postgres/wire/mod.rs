@@ -1,0 +1,311 @@
+//! A session for bytes in bulk: our own plain client of the protocol, for `COPY` both ways.
+//!
+//! The way of a byte out: socket, one large buffer ([`inbox`]), rows moved together in
+//! place ([`rows`]), a borrowed run to whoever asked ([`CopyOut`]). The way in: pieces of
+//! any size, gathered into messages ([`CopyIn`]). Commands whose rows matter go through
+//! [`super::Session`]; here they are thrown away.
+
+mod copy_in;
+mod copy_out;
+mod inbox;
+mod login;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use copy_in::CopyIn;
+pub use copy_out::{CopyOut, Run};
+
+use super::cancel::{Cancel, Key};
+use super::settings::Settings;
+use super::socket::Stream;
+use super::{ServerError, connect};
+use crate::{Error, ErrorKind, Result};
+use bytes::BytesMut;
+use inbox::{Inbox, Item};
+use pgkeep_format::entry::RowEncoding;
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// An open session.
+///
+/// Dropping it closes the connection; if a command is running, the server is asked to stop
+/// it. After a future of a command was dropped half way, the session takes no further ones.
+pub struct WireSession {
+    line: Line,
+    cancel: Cancel,
+    state: State,
+}
+
+/// The stream with what has arrived from it.
+struct Line {
+    stream: Stream,
+    inbox: Inbox,
+}
+
+/// What the server is doing for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Waiting for a command.
+    Idle,
+    /// At a command whose end we have not read.
+    Busy,
+    /// Nothing: the connection is lost.
+    Lost,
+}
+
+impl WireSession {
+    /// Opens a session; `purpose` is a word for the application name: `pgkeep PURPOSE`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`], [`ErrorKind::Authentication`] or [`ErrorKind::NotFound`]
+    /// when no server lets us in.
+    pub async fn connect(settings: &Settings, purpose: &str) -> Result<Self> {
+        let ((line, key), settings) = connect::establish(settings, purpose, |stream, login| {
+            Box::pin(login::log_in(stream, login))
+        })
+        .await?;
+        let cancel = Cancel::new(settings, Key::Own(key));
+        let mut session = Self { line, cancel, state: State::Idle };
+        match session.execute(super::session::WATCH_CLIENT).await {
+            // Not every platform can.
+            Err(error) if error.kind() == ErrorKind::Server => tracing::debug!("{error:?}"),
+            done => done?,
+        }
+        Ok(session)
+    }
+
+    /// A handle that can stop what this session does.
+    #[must_use]
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Runs statements; rows they return are thrown away.
+    ///
+    /// # Errors
+    /// The kind that the SQLSTATE stands for, else [`ErrorKind::Server`], with
+    /// [`ServerError`] as cause; [`ErrorKind::Connection`] when the session is lost.
+    pub async fn execute(&mut self, sql: &str) -> Result<()> {
+        self.begin(sql).await?;
+        loop {
+            match self.message().await? {
+                Message::RowDescription(_)
+                | Message::DataRow(_)
+                | Message::CommandComplete(_)
+                | Message::EmptyQueryResponse => {}
+                Message::ReadyForQuery(_) => {
+                    self.state = State::Idle;
+                    return Ok(());
+                }
+                Message::ErrorResponse(body) => {
+                    return Err(self.fail(ServerError::from_fields(body.fields())).await);
+                }
+                _ => return Err(self.out_of_step()),
+            }
+        }
+    }
+
+    /// Begins a `COPY … TO STDOUT`, in text or binary format.
+    ///
+    /// # Errors
+    /// As [`WireSession::execute`].
+    pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
+        self.begin(sql).await?;
+        match self.message().await? {
+            Message::CopyOutResponse(body) => CopyOut::new(self, body.format()),
+            other => Err(self.not_begun(other).await),
+        }
+    }
+
+    /// Begins a `COPY … FROM STDIN`, in text or binary format.
+    ///
+    /// # Errors
+    /// As [`WireSession::execute`].
+    pub async fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
+        self.begin(sql).await?;
+        match self.message().await? {
+            Message::CopyInResponse(body) => CopyIn::new(self, body.format()),
+            other => Err(self.not_begun(other).await),
+        }
+    }
+
+    /// Says goodbye and closes the connection. Calling it again does nothing.
+    pub async fn close(&mut self) {
+        if self.state == State::Idle {
+            let mut message = BytesMut::new();
+            frontend::terminate(&mut message);
+            let stream = &mut self.line.stream;
+            // The server knows from the end of the stream as well.
+            if stream.write_all(&message).await.is_ok() {
+                stream.shutdown().await.ok();
+            }
+        }
+        self.state = State::Lost;
+    }
+
+    /// Sends a query.
+    async fn begin(&mut self, sql: &str) -> Result<()> {
+        match self.state {
+            State::Idle => {}
+            State::Busy => {
+                let message = "session was left in the middle of a command";
+                return Err(Error::new(ErrorKind::Connection, message));
+            }
+            State::Lost => return Err(Error::new(ErrorKind::Connection, "session is closed")),
+        }
+        let mut message = BytesMut::new();
+        frontend::query(sql, &mut message).map_err(|error| {
+            Error::new(ErrorKind::Internal, "statement cannot be sent").because(error)
+        })?;
+        self.state = State::Busy;
+        let sent = self.line.send(&message).await;
+        sent.map_err(|error| self.lost(error))
+    }
+
+    /// The next message that is an answer.
+    async fn message(&mut self) -> Result<Message> {
+        match self.line.message().await {
+            Err(error) => {
+                self.state = State::Lost;
+                Err(error)
+            }
+            done => done,
+        }
+    }
+
+    /// Reads to the end of a command that failed, and makes its error.
+    async fn fail(&mut self, error: ServerError) -> Error {
+        // After a FATAL the server closes; then there is no end to read, and this error is
+        // the reason.
+        loop {
+            match self.message().await {
+                Ok(Message::ReadyForQuery(_)) => {
+                    self.state = State::Idle;
+                    break;
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        error.into_error("server reported an error")
+    }
+
+    /// The error for a COPY that did not begin.
+    async fn not_begun(&mut self, message: Message) -> Error {
+        match message {
+            Message::ErrorResponse(body) => {
+                self.fail(ServerError::from_fields(body.fields())).await
+            }
+            _ => self.out_of_step(),
+        }
+    }
+
+    /// Reads the end of a COPY that went well; the number of rows that the server says.
+    async fn end_of_copy(&mut self) -> Result<Option<u64>> {
+        let mut rows = None;
+        loop {
+            match self.message().await? {
+                Message::CommandComplete(body) => rows = body.tag().ok().and_then(rows_of_tag),
+                Message::ReadyForQuery(_) => {
+                    self.state = State::Idle;
+                    return Ok(rows);
+                }
+                Message::ErrorResponse(body) => {
+                    return Err(self.fail(ServerError::from_fields(body.fields())).await);
+                }
+                _ => return Err(self.out_of_step()),
+            }
+        }
+    }
+
+    fn lost(&mut self, error: io::Error) -> Error {
+        self.state = State::Lost;
+        connection_lost().because(error)
+    }
+
+    /// The error for a message that cannot come now; what would follow is anybody's guess.
+    fn out_of_step(&mut self) -> Error {
+        self.state = State::Lost;
+        Error::new(ErrorKind::Connection, "server answered with a message that makes no sense here")
+    }
+}
+
+impl Drop for WireSession {
+    fn drop(&mut self) {
+        if self.state == State::Busy {
+            self.cancel.clone().send_detached();
+        }
+    }
+}
+
+impl Line {
+    fn new(stream: Stream) -> Self {
+        Self { stream, inbox: Inbox::new() }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
+    /// Waits for more bytes.
+    async fn fill(&mut self) -> Result<()> {
+        let read = self.stream.read(self.inbox.spare()).await;
+        match read.map_err(|error| connection_lost().because(error))? {
+            0 => Err(connection_lost().because(io::Error::from(io::ErrorKind::UnexpectedEof))),
+            count => {
+                self.inbox.filled(count);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next message that is an answer; what the server says unasked goes to the log.
+    async fn message(&mut self) -> Result<Message> {
+        loop {
+            match self.inbox.next()? {
+                None => self.fill().await?,
+                Some(Item::Message(message)) => {
+                    if let Some(message) = answer(message) {
+                        return Ok(message);
+                    }
+                }
+                Some(Item::Piece { .. }) => {
+                    let message = "server sent COPY data that nobody asked for";
+                    return Err(Error::new(ErrorKind::Connection, message));
+                }
+            }
+        }
+    }
+}
+
+/// The message, unless it is one that the server may send at any time.
+fn answer(message: Message) -> Option<Message> {
+    match message {
+        Message::NoticeResponse(body) => ServerError::from_fields(body.fields()).log_notice(),
+        Message::ParameterStatus(_) | Message::NotificationResponse(_) => {}
+        other => return Some(other),
+    }
+    None
+}
+
+/// The number of rows in the tag of a command that is done: `COPY 42`.
+fn rows_of_tag(tag: &str) -> Option<u64> {
+    tag.strip_prefix("COPY ")?.parse().ok()
+}
+
+/// The encoding for the format code of a CopyOutResponse or CopyInResponse.
+fn encoding(format: u8) -> Option<RowEncoding> {
+    match format {
+        0 => Some(RowEncoding::CopyText),
+        1 => Some(RowEncoding::CopyBinary),
+        _ => None,
+    }
+}
+
+fn connection_lost() -> Error {
+    Error::new(ErrorKind::Connection, "connection to the server is lost")
+}
