@@ -201,6 +201,8 @@ impl From<String> for Body {
 /// Where rows come from, and how many to expect.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rows {
+    /// OID of the table; 0 where there is only a query.
+    pub oid: u32,
     /// Names of the columns to copy, generated ones left out; may be empty.
     pub columns: Vec<String>,
     /// The query to copy instead of a table: its columns are `columns`.
