@@ -2,7 +2,7 @@
 
 use super::array;
 use super::context::Context;
-use super::relation::USER_SCHEMA;
+use super::schemas::USER_SCHEMA;
 use crate::Result;
 use crate::postgres::Row;
 

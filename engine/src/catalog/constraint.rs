@@ -3,7 +3,8 @@
 
 use super::context::Context;
 use super::index::{self, Indexes};
-use super::relation::{RelationFacts, Relations, Relkind, USER_SCHEMA};
+use super::relation::{RelationFacts, Relations, Relkind};
+use super::schemas::USER_SCHEMA;
 use super::{Address, Draft};
 use crate::Result;
 use crate::postgres::{Row, identifier};
@@ -169,6 +170,14 @@ fn by_index(
     );
     draft.address = Some(constraint.address());
     draft.target = Some(constraint.target(relation));
+    draft.stands_for = vec![Address::new("pg_class", constraint.index)];
+    if constraint.parent == 0 {
+        draft.drop = Some(format!(
+            "ALTER TABLE ONLY {} DROP CONSTRAINT {};",
+            relation.qualified(),
+            identifier(&constraint.name)
+        ));
+    }
     draft.body = match index {
         Some(index) => {
             draft.inner_targets.push((index.address(), index.target()));
@@ -184,20 +193,18 @@ fn by_index(
     draft
 }
 
-fn foreign_key(
-    relation: &RelationFacts,
-    constraint: &ConstraintFacts,
-    indexes: &Indexes,
-) -> Draft {
+fn foreign_key(relation: &RelationFacts, constraint: &ConstraintFacts, indexes: &Indexes) -> Draft {
     let mut draft = relation.part(Kind::ForeignKey, Section::PostData, &constraint.name);
     // Partitions take part in the foreign key of their partitioned table.
     let only = if relation.relkind == Relkind::Partitioned { "" } else { "ONLY " };
     let (table, name) = (relation.qualified(), identifier(&constraint.name));
     draft.address = Some(constraint.address());
     draft.target = Some(constraint.target(relation));
-    draft.body =
-        format!("ALTER TABLE {only}{table}\n    ADD CONSTRAINT {name} {};\n", constraint.definition)
-            .into();
+    draft.body = format!(
+        "ALTER TABLE {only}{table}\n    ADD CONSTRAINT {name} {};\n",
+        constraint.definition
+    )
+    .into();
     draft.drop = Some(format!("ALTER TABLE {only}{table} DROP CONSTRAINT {name};"));
     // The referenced index of a partitioned table is good only with all its parts.
     draft.depends_on = indexes.attachments_below(constraint.index);

@@ -5,7 +5,7 @@ use super::graph::Graph;
 use super::select::Selection;
 use super::{Draft, TableToCopy, order, refresh, repair};
 use crate::{Error, ErrorKind, Result};
-use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
+use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
 use std::collections::HashMap;
 
 /// Orders `drafts` and makes them entries, those that `selection` leaves out dropped.
@@ -15,6 +15,11 @@ pub(super) fn arrange(
     selection: &Selection,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<Entry>, Vec<TableToCopy>)> {
+    let mut drafts = drafts;
+    for draft in drafts.iter_mut().filter(|draft| draft.kind == Kind::Acl) {
+        // Privileges taken away would be missed by what is made after.
+        draft.section = Section::PostData;
+    }
     let (following, drafts): (Vec<Draft>, Vec<Draft>) =
         drafts.into_iter().partition(order::follows_its_parent);
     let mut graph = Graph::new(drafts, dependencies);
@@ -26,7 +31,8 @@ pub(super) fn arrange(
         return Err(Error::new(ErrorKind::Internal, "objects could not be put in order"));
     }
     let followers = followers(&graph, following);
-    let mut maker = Maker { graph: &graph, positions: HashMap::new(), entries: Vec::new(), tables: Vec::new() };
+    let mut maker =
+        Maker { graph: &graph, positions: HashMap::new(), entries: Vec::new(), tables: Vec::new() };
     for node in order {
         if unfilled.contains(&node) || !is_wanted(&graph, node, selection) {
             continue;
@@ -72,8 +78,7 @@ fn is_wanted(graph: &Graph, node: usize, selection: &Selection) -> bool {
             | Kind::MaterializedViewData
     );
     // The rows of an extension's configuration are part of its definition.
-    let configuration =
-        draft.belongs_to.is_some_and(|address| address.catalog == "pg_extension");
+    let configuration = draft.belongs_to.is_some_and(|address| address.catalog == "pg_extension");
     (rows || !selection.data_only) && (!rows || configuration || !selection.schema_only)
 }
 
@@ -92,7 +97,15 @@ impl Maker<'_> {
             self.graph.depends_on(node).iter().filter_map(known).collect();
         depends_on.sort_unstable();
         let belongs_to = self.graph.parent(node).as_ref().and_then(known);
-        let position = self.push(entry(draft, depends_on, belongs_to))?;
+        let mut entry = entry(draft, depends_on, belongs_to);
+        if let Some(parent) = belongs_to
+            && entry.depends_on.iter().all(|other| *other <= parent)
+        {
+            // Entries are dropped in the order's reverse: the parent goes before all that
+            // this stands on, and takes it along.
+            entry.drop = None;
+        }
+        let position = self.push(entry)?;
         if let Some(rows) = &draft.rows {
             self.tables.push(TableToCopy {
                 entry: position,
@@ -106,7 +119,9 @@ impl Maker<'_> {
     }
 
     fn follower(&mut self, parent: u32, draft: &Draft) -> Result<()> {
-        self.push(entry(draft, vec![parent], Some(parent)))?;
+        let mut entry = entry(draft, vec![parent], Some(parent));
+        entry.section = self.entries[parent as usize].section;
+        self.push(entry)?;
         Ok(())
     }
 

@@ -48,7 +48,8 @@ impl Graph {
 
     /// The node that makes an object.
     pub(super) fn resolve(&self, address: Address) -> Option<usize> {
-        let mut address = Address { column: 0, ..address };
+        // Columns stand for their relation; what is below 0 was never a column.
+        let mut address = Address { column: address.column.min(0), ..address };
         for _ in 0..DEPTH_MAX {
             if let Some(node) = self.positions.get(&address) {
                 return Some(*node);
@@ -135,22 +136,18 @@ impl Graph {
         true
     }
 
-    /// Adds a node `shell` and lets the nodes in `users` depend on it where they depend on
-    /// `object`, which depends on it too.
-    pub(super) fn put_before(&mut self, object: usize, shell: Draft, users: &[usize]) {
-        let Some(address) = shell.address else { return };
+    /// Lets nodes that depend on `object` depend on `address` instead.
+    pub(super) fn redirect(&mut self, nodes: &[usize], object: usize, address: Address) {
         let mut edges = std::mem::take(&mut self.dependencies.edges);
         for (from, to) in &mut edges {
-            let user = self.resolve(*from).is_some_and(|from| users.contains(&from));
-            if user && self.resolve(*to) == Some(object) {
+            let concerned = self.resolve(*from).is_some_and(|from| nodes.contains(&from));
+            if concerned && self.resolve(*to) == Some(object) {
                 *to = address;
             }
         }
         edges.sort_unstable();
         edges.dedup();
         self.dependencies.edges = edges;
-        self.drafts[object].depends_on.push(address);
-        self.drafts.push(shell);
     }
 
     /// Gives up an edge.

@@ -1,7 +1,8 @@
 //! Indexes, and the attachment of partitions' indexes to those of partitioned tables.
 
 use super::context::Context;
-use super::relation::{RelationFacts, Relations, Relkind, USER_SCHEMA};
+use super::relation::{RelationFacts, Relations, Relkind};
+use super::schemas::USER_SCHEMA;
 use super::{Address, Draft};
 use crate::Result;
 use crate::postgres::{Row, identifier, literal, qualified};
@@ -184,6 +185,8 @@ fn draft(context: &Context<'_>, relation: &RelationFacts, index: &IndexFacts) ->
     let mut draft = relation.part(Kind::Index, Section::PostData, &index.name);
     draft.address = Some(index.address());
     draft.target = Some(index.target());
+    // A part of another index goes with that one, and cannot go alone.
+    draft.drop = (index.parent == 0).then(|| format!("DROP {};", index.target()));
     let create = index.within_tablespace(&format!("{};\n", index.definition));
     draft.body = format!("{create}{}", statements(context, relation, index)).into();
     draft
@@ -198,10 +201,8 @@ pub(super) fn statements(
     let (table, name) = (relation.qualified(), identifier(&index.name));
     let mut text = String::new();
     for (number, target) in &index.statistics {
-        text += &format!(
-            "ALTER {} ALTER COLUMN {number} SET STATISTICS {target};\n",
-            index.target()
-        );
+        text +=
+            &format!("ALTER {} ALTER COLUMN {number} SET STATISTICS {target};\n", index.target());
     }
     if index.clustered {
         let target = match relation.relkind {

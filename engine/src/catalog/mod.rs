@@ -11,23 +11,40 @@
 mod acl;
 mod aggregates;
 mod array;
+mod column;
+mod constraint;
 mod context;
 mod database;
 mod default_privileges;
+mod dependency;
 mod domains;
 mod draft;
+mod entries;
 mod event_triggers;
 mod extensions;
 mod functions;
+mod graph;
+mod index;
 mod large_objects;
 mod order;
+mod pattern;
+mod policy;
 mod properties;
 mod publications;
+mod refresh;
+mod relation;
+mod repair;
 mod satellites;
 mod schemas;
 mod select;
+mod sequence;
+mod statistics;
+mod table;
+mod table_element;
+mod trigger;
 mod types;
 mod unknown;
+mod view;
 
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
@@ -37,6 +54,7 @@ use crate::Result;
 use crate::postgres::Session;
 use context::Context;
 use pgkeep_format::entry::Entry;
+use select::Selected;
 
 /// What a backup holds of a database, rows aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +76,6 @@ pub struct TableToCopy {
     /// [`Kind::LargeObjectData`](pgkeep_format::entry::Kind::LargeObjectData)) that the rows
     /// belong to.
     pub entry: u32,
-    /// The table's OID; 0 where rows come from a query alone.
-    pub oid: u32,
     /// The table's schema, unquoted.
     pub schema: String,
     /// The table's name, unquoted.
@@ -80,19 +96,20 @@ pub struct TableToCopy {
 pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
     let context = Context::new(session).await?;
     let database = database::facts(session).await?;
-    let mut warnings = Vec::new();
-    let drafts = read_drafts(&context, &database, &mut warnings).await?;
-    let drafts = select::keep(drafts, &select::resolve(session, selection).await?);
-    let (entries, tables) = order::into_entries(&context, drafts, &mut warnings).await?;
+    let selected = select::resolve(session, selection).await?;
+    let mut warnings = selected.warnings.clone();
+    let mut drafts = objects(&context, &database).await?;
+    warnings.extend(unknown::warnings(&context, &drafts).await?);
+    drafts.extend(relations(&context, selection, &selected, &mut warnings).await?);
+    let mut drafts = select::keep(drafts, &selected);
+    drafts.extend(satellites::read(&context, &drafts).await?);
+    let dependencies = dependency::read(&context).await?;
+    let (entries, tables) = entries::arrange(drafts, dependencies, selection, &mut warnings)?;
     Ok(Catalog { database, entries, tables, warnings })
 }
 
-/// Every object of the database, by class; one query or a few for each.
-async fn read_drafts(
-    context: &Context<'_>,
-    database: &DatabaseFacts,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Draft>> {
+/// Every object that is no part of a relation, by class; one query or a few for each.
+async fn objects(context: &Context<'_>, database: &DatabaseFacts) -> Result<Vec<Draft>> {
     let mut drafts = schemas::read(context).await?;
     drafts.extend(extensions::read(context).await?);
     drafts.extend(types::read(context).await?);
@@ -104,7 +121,31 @@ async fn read_drafts(
     drafts.extend(default_privileges::read(context).await?);
     drafts.extend(large_objects::read(context).await?);
     drafts.extend(properties::read(context, database).await?);
-    warnings.extend(unknown::warnings(context, &drafts).await?);
-    drafts.extend(satellites::read(context, &drafts).await?);
+    Ok(drafts)
+}
+
+/// Every relation and what belongs to relations, by class.
+async fn relations(
+    context: &Context<'_>,
+    selection: &Selection,
+    selected: &Selected,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Draft>> {
+    let relations = relation::read(context).await?;
+    let constraints = constraint::read(context).await?;
+    let indexes = index::read(context).await?;
+    let configuration = extensions::configuration_tables(context).await?;
+    let mut drafts = table::drafts(context, &relations, &constraints, &configuration);
+    drafts.extend(sequence::read(context, &relations).await?);
+    if !selection.schema_only {
+        let wanted = &selected.relations;
+        drafts.extend(sequence::values(context, &relations, wanted, &configuration).await?);
+    }
+    drafts.extend(view::read(context, &relations).await?);
+    drafts.extend(index::drafts(context, &relations, &indexes, warnings));
+    drafts.extend(constraint::drafts(context, &relations, &constraints, &indexes));
+    drafts.extend(trigger::read(context, &relations).await?);
+    drafts.extend(policy::read(context, &relations).await?);
+    drafts.extend(statistics::read(context, &relations).await?);
     Ok(drafts)
 }

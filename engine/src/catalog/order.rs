@@ -123,8 +123,10 @@ fn sort(graph: &Graph, ranks: &[usize]) -> Vec<usize> {
             dependents[*to].push(node);
         }
     }
-    let mut ready: BinaryHeap<Reverse<(usize, usize)>> =
-        (0..nodes).filter(|node| waiting[*node] == 0).map(|node| Reverse((ranks[node], node))).collect();
+    let mut ready: BinaryHeap<Reverse<(usize, usize)>> = (0..nodes)
+        .filter(|node| waiting[*node] == 0)
+        .map(|node| Reverse((ranks[node], node)))
+        .collect();
     let mut order = Vec::with_capacity(nodes);
     while let Some(Reverse((_, node))) = ready.pop() {
         order.push(node);

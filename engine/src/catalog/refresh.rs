@@ -21,7 +21,10 @@ pub(super) fn wait_for_rows(graph: &mut Graph) {
             // All else that is made of a partitioned table is made without its partitions.
             if draft.kind == Kind::ForeignKey {
                 edges.extend(
-                    below(*to, &partitions).iter().filter_map(|table| rows.get(table)).map(|rows| (node, *rows)),
+                    below(*to, &partitions)
+                        .iter()
+                        .filter_map(|table| rows.get(table))
+                        .map(|rows| (node, *rows)),
                 );
             }
         }

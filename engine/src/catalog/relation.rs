@@ -4,15 +4,12 @@
 use super::array;
 use super::column::{self, ColumnFacts};
 use super::context::Context;
+use super::schemas::USER_SCHEMA;
 use super::{Address, Draft, Privileges};
 use crate::Result;
 use crate::postgres::{Row, identifier, qualified};
 use pgkeep_format::entry::{Column, Kind, Relation, Section};
 use std::collections::HashMap;
-
-/// A condition on `pg_namespace n`: not the server's own schemas.
-pub(super) const USER_SCHEMA: &str =
-    "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
 
 /// What kind of relation it is: `pg_class.relkind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,14 +116,13 @@ impl RelationFacts {
             items: self.acl.clone(),
             default: self.acl_default.clone(),
         };
-        let columns = self.columns.iter().filter(|column| column.acl.is_some()).map(|column| {
-            Privileges {
+        let columns =
+            self.columns.iter().filter(|column| column.acl.is_some()).map(|column| Privileges {
                 target: grant.to_owned(),
                 column: Some(column.name.clone()),
                 items: column.acl.clone(),
                 default: Vec::new(),
-            }
-        });
+            });
         std::iter::once(own).chain(columns).collect()
     }
 
@@ -162,7 +158,11 @@ impl RelationFacts {
         let replicated = matches!(self.relkind, Relkind::Table | Relkind::Partitioned);
         Relation {
             columns: columns.collect(),
-            replica_identity: if replicated { self.replica_identity.clone() } else { String::new() },
+            replica_identity: if replicated {
+                self.replica_identity.clone()
+            } else {
+                String::new()
+            },
             primary_key: Vec::new(),
             unlogged: self.unlogged,
             partitioned: self.relkind == Relkind::Partitioned,

@@ -2,14 +2,9 @@
 //! moves after the rows what needs something that is made after them.
 
 use super::graph::Graph;
-use super::order;
-use super::{Address, Draft};
+use super::{Address, Draft, order, types};
 use crate::postgres::qualified;
 use pgkeep_format::entry::{Kind, Section};
-
-/// The catalog that addresses of shell types are given in: there is none such, so no
-/// dependency of the server's names them.
-const SHELL: &str = "shell type";
 
 /// Repairs `graph` until it has no circle and no draft depends on one of a later section.
 pub(super) fn repair(graph: &mut Graph, warnings: &mut Vec<String>) {
@@ -38,8 +33,7 @@ fn repair_circle(graph: &mut Graph, mut circle: Vec<usize>, warnings: &mut Vec<S
     if circle.iter().any(|node| graph.make_dummy(*node)) {
         return;
     }
-    let names: Vec<String> =
-        circle.iter().map(|node| describe(&graph.drafts[*node])).collect();
+    let names: Vec<String> = circle.iter().map(|node| describe(&graph.drafts[*node])).collect();
     warnings.push(format!(
         "objects depend on one another in a circle that cannot be restored in any order: {}",
         names.join(", ")
@@ -85,33 +79,22 @@ fn make_shells(graph: &mut Graph, circle: &[usize]) -> bool {
     let mut any = false;
     for node in circle {
         let draft = &graph.drafts[*node];
-        let (Kind::Type, Some(address), Some(schema)) =
-            (draft.kind, draft.address, draft.schema.as_ref())
-        else {
-            continue;
-        };
+        let (Kind::Type, Some(address)) = (draft.kind, draft.address) else { continue };
         let functions: Vec<usize> = circle
             .iter()
             .copied()
             .filter(|other| graph.drafts[*other].kind == Kind::Function)
             .filter(|function| graph.depends_on(*function).contains(node))
             .collect();
-        if functions.is_empty() || draft.depends_on.iter().any(|known| known.catalog == SHELL) {
+        if functions.is_empty() {
             continue;
         }
-        let mut shell =
-            Draft::new(Kind::ShellType, Section::PreData, Some(schema), &draft.name);
-        shell.address = Some(Address::new(SHELL, address.oid));
-        shell.body = format!("CREATE TYPE {};\n", qualified(schema, &draft.name)).into();
-        // A shell depends on the type's schema, which the type names.
-        shell.depends_on = graph
-            .depends_on(*node)
-            .iter()
-            .map(|other| &graph.drafts[*other])
-            .filter(|other| other.kind == Kind::Schema)
-            .filter_map(|other| other.address)
-            .collect();
-        graph.put_before(*node, shell, &functions);
+        let name = Address { column: -1, ..address };
+        if graph.resolve(name).is_none() {
+            let shell = types::shell(&mut graph.drafts[*node]);
+            graph.drafts.push(shell);
+        }
+        graph.redirect(&functions, *node, name);
         any = true;
     }
     any
@@ -141,10 +124,8 @@ fn split_by_section(graph: &mut Graph) -> bool {
 /// Gives each draft the latest section of those that it depends on.
 fn move_by_section(graph: &mut Graph) {
     for node in order::by_dependencies(graph) {
-        let latest =
-            graph.depends_on(node).iter().map(|to| graph.drafts[*to].section).max();
+        let latest = graph.depends_on(node).iter().map(|to| graph.drafts[*to].section).max();
         let section = graph.drafts[node].section.max(latest.unwrap_or(Section::PreData));
         graph.drafts[node].section = section;
     }
 }
-

@@ -91,9 +91,7 @@ fn draft(sequence: &SequenceFacts<'_>) -> Draft {
     draft.address = Some(relation.address());
     draft.privileges = relation.privileges(&target);
     draft.belongs_to = sequence.owner.as_ref().map(|owner| owner.table.address());
-    if sequence.owner.is_none() {
-        draft.drop = Some(format!("DROP {target};"));
-    }
+    draft.drop = Some(format!("DROP {target};"));
     draft.target = Some(target);
     draft
 }
@@ -189,8 +187,9 @@ pub(super) async fn values(
 }
 
 async fn check_privileges(context: &Context<'_>, sequences: &[&RelationFacts]) -> Result<()> {
-    let sql = "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'S' \
-               AND NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT')";
+    let sql = "SELECT c.oid FROM pg_catalog.pg_class c WHERE \
+               CASE c.relkind WHEN 'S' \
+                 THEN NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT') END";
     let mut refused = HashSet::new();
     for row in context.session.query(sql).await? {
         refused.insert(row.parse::<u32>("oid")?);
@@ -210,10 +209,7 @@ async fn check_privileges(context: &Context<'_>, sequences: &[&RelationFacts]) -
 
 type States = HashMap<u32, (i64, bool)>;
 
-async fn states_by_name(
-    context: &Context<'_>,
-    sequences: &[&RelationFacts],
-) -> Result<States> {
+async fn states_by_name(context: &Context<'_>, sequences: &[&RelationFacts]) -> Result<States> {
     let mut states = States::new();
     for some in sequences.chunks(VALUES_PER_QUERY) {
         let selects: Vec<String> = some
@@ -233,9 +229,9 @@ async fn states_by_name(
 
 async fn states_by_function(context: &Context<'_>) -> Result<States> {
     // No value: not ours to read, or of another session.
-    let sql = "SELECT c.oid, d.last_value, d.is_called \
-               FROM pg_catalog.pg_class c, pg_catalog.pg_get_sequence_data(c.oid) AS d \
-               WHERE c.relkind = 'S' AND d.last_value IS NOT NULL";
+    let sql = "SELECT c.seqrelid AS oid, d.last_value, d.is_called \
+               FROM pg_catalog.pg_sequence c, pg_catalog.pg_get_sequence_data(c.seqrelid) AS d \
+               WHERE d.last_value IS NOT NULL";
     let mut states = States::new();
     insert(&mut states, &context.session.query(sql).await?)?;
     Ok(states)

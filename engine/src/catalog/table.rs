@@ -6,7 +6,6 @@ use super::context::Context;
 use super::relation::{RelationFacts, Relations, Relkind};
 use super::table_element::{self, Making};
 use super::{Address, Body, Draft, Layout, Rows};
-use crate::Result;
 use crate::postgres::identifier;
 use pgkeep_format::entry::{Kind, Section};
 
@@ -38,7 +37,7 @@ pub(super) fn drafts(
     relations: &Relations,
     constraints: &Constraints,
     configuration: &[(u32, String)],
-) -> Result<Vec<Draft>> {
+) -> Vec<Draft> {
     let mut drafts = Vec::new();
     for facts in relations.of(&[Relkind::Table, Relkind::Partitioned]) {
         let parents =
@@ -56,7 +55,7 @@ pub(super) fn drafts(
         drafts.extend(table_element::apart(&table));
         drafts.extend(attachment(&table));
         if facts.relkind == Relkind::Table {
-            drafts.push(rows(facts, None, facts.address()));
+            drafts.push(rows(facts, facts.address()));
         }
     }
     for (oid, condition) in configuration {
@@ -64,11 +63,14 @@ pub(super) fn drafts(
             && let Some(extension) = facts.extension
             && facts.relkind == Relkind::Table
         {
-            let filter = (!condition.is_empty()).then(|| condition.clone());
-            drafts.push(rows(facts, filter, Address::new("pg_extension", extension)));
+            let mut draft = rows(facts, Address::new("pg_extension", extension));
+            if let Some(rows) = &mut draft.rows {
+                configure(facts, rows, condition);
+            }
+            drafts.push(draft);
         }
     }
-    Ok(drafts)
+    drafts
 }
 
 fn draft(table: &Table<'_>) -> Draft {
@@ -77,8 +79,9 @@ fn draft(table: &Table<'_>) -> Draft {
     let mut draft = Draft::new(Kind::Table, Section::PreData, Some(&facts.schema), &facts.name);
     draft.address = Some(facts.address());
     draft.stands_for = table_element::inner(table).map(|(address, _)| address).collect();
-    draft.inner_targets =
-        table_element::inner(table).filter_map(|(address, target)| Some((address, target?))).collect();
+    draft.inner_targets = table_element::inner(table)
+        .filter_map(|(address, target)| Some((address, target?)))
+        .collect();
     draft.owner = Some(facts.owner.clone());
     draft.privileges = facts.privileges(&target);
     draft.drop = Some(format!("DROP {target};"));
@@ -109,8 +112,7 @@ fn clauses(table: &Table<'_>) -> String {
     let facts = table.facts;
     let mut text = String::new();
     if table.making == Making::Inherits {
-        let parents: Vec<String> =
-            table.parents.iter().map(|parent| parent.qualified()).collect();
+        let parents: Vec<String> = table.parents.iter().map(|parent| parent.qualified()).collect();
         text += &format!("\nINHERITS ({})", parents.join(", "));
     }
     if let Some(key) = &facts.partition_key {
@@ -187,9 +189,31 @@ fn attachment(table: &Table<'_>) -> Option<Draft> {
     Some(draft)
 }
 
-fn rows(facts: &RelationFacts, filter: Option<String>, belongs_to: Address) -> Draft {
-    let mut draft =
-        Draft::new(Kind::TableData, Section::Data, Some(&facts.schema), &facts.name);
+/// Restricts rows to those that an extension calls the user's. Its `condition` is SQL that
+/// follows the table's name, by custom a WHERE clause.
+fn configure(facts: &RelationFacts, rows: &mut Rows, condition: &str) {
+    let condition = condition.trim();
+    match condition.split_at_checked(5) {
+        Some((word, rest))
+            if word.eq_ignore_ascii_case("where") && rest.starts_with([' ', '\n', '\t', '(']) =>
+        {
+            rows.filter = Some(rest.trim().to_owned());
+        }
+        _ if condition.is_empty() => {}
+        _ => {
+            let columns: Vec<String> =
+                rows.columns.iter().map(|column| identifier(column)).collect();
+            rows.query = Some(format!(
+                "SELECT {} FROM ONLY {} {condition}",
+                columns.join(", "),
+                facts.qualified()
+            ));
+        }
+    }
+}
+
+fn rows(facts: &RelationFacts, belongs_to: Address) -> Draft {
+    let mut draft = Draft::new(Kind::TableData, Section::Data, Some(&facts.schema), &facts.name);
     draft.belongs_to = Some(belongs_to);
     draft.depends_on = vec![belongs_to];
     let stored = facts.columns.iter().filter(|column| column.generated.is_empty());
@@ -197,7 +221,7 @@ fn rows(facts: &RelationFacts, filter: Option<String>, belongs_to: Address) -> D
         oid: facts.oid,
         columns: stored.map(|column| column.name.clone()).collect(),
         query: None,
-        filter,
+        filter: None,
         pages: facts.pages,
         toast_pages: facts.toast_pages,
         is_heap: facts.access_method.as_deref() == Some("heap"),

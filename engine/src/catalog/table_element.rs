@@ -44,7 +44,8 @@ pub(super) fn making(table: &Table<'_>) -> Making {
 /// All elements of the list: columns, then constraints.
 pub(super) fn elements(table: &Table<'_>) -> Vec<Element> {
     let columns = table.facts.columns.iter().map(|column| column_element(table, column));
-    let not_nulls = table.facts.columns.iter().filter_map(|column| inherited_not_null(table, column));
+    let not_nulls =
+        table.facts.columns.iter().filter_map(|column| inherited_not_null(table, column));
     let checks = table.constraints.iter().filter_map(|constraint| check(table, constraint));
     columns.chain(not_nulls).chain(checks).collect()
 }
@@ -129,11 +130,7 @@ fn column_element(table: &Table<'_>, column: &ColumnFacts) -> Element {
     let name = identifier(&column.name);
     let text = if table.facts.of_type.is_none() {
         let collation = column.collation.as_ref().map(|name| format!(" COLLATE {name}"));
-        format!(
-            "{name} {}{}{generated}{not_null}",
-            column.type_name,
-            collation.unwrap_or_default()
-        )
+        format!("{name} {}{}{generated}{not_null}", column.type_name, collation.unwrap_or_default())
     } else if part.is_some() || !generated.is_empty() || !not_null.is_empty() {
         format!("{name} WITH OPTIONS{generated}{not_null}")
     } else {
@@ -158,11 +155,8 @@ pub(super) fn default_alone(
     default: &DefaultFacts,
 ) -> Draft {
     let mut draft = facts.part(Kind::Default, Section::PreData, &column.name);
-    let alter = format!(
-        "ALTER TABLE ONLY {} ALTER COLUMN {}",
-        facts.qualified(),
-        identifier(&column.name)
-    );
+    let alter =
+        format!("ALTER TABLE ONLY {} ALTER COLUMN {}", facts.qualified(), identifier(&column.name));
     draft.address = Some(Address::new("pg_attrdef", default.oid));
     draft.body = format!("{alter} SET DEFAULT {};\n", default.expression).into();
     draft.drop = Some(format!("{alter} DROP DEFAULT;"));
@@ -209,8 +203,7 @@ fn inherited_not_null(table: &Table<'_>, column: &ColumnFacts) -> Option<Element
     if is_defined_here(table, column) {
         return None;
     }
-    let constraint =
-        not_null_constraint(table, column).filter(|constraint| constraint.is_local)?;
+    let constraint = not_null_constraint(table, column).filter(|constraint| constraint.is_local)?;
     let text = format!(
         "CONSTRAINT {} NOT NULL {}{}",
         identifier(&constraint.name),
@@ -260,8 +253,7 @@ fn alone(table: &Table<'_>, constraint: &ConstraintFacts, kind: Kind, definition
     let (table, name) = (facts.qualified(), identifier(&constraint.name));
     draft.address = Some(constraint.address());
     draft.target = Some(constraint.target(facts));
-    draft.body =
-        format!("ALTER TABLE {table}\n    ADD CONSTRAINT {name} {definition};\n").into();
+    draft.body = format!("ALTER TABLE {table}\n    ADD CONSTRAINT {name} {definition};\n").into();
     draft.drop = Some(format!("ALTER TABLE {table} DROP CONSTRAINT {name};"));
     draft
 }

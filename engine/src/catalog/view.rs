@@ -1,7 +1,8 @@
 //! Views and materialized views, the rules of all relations, and what is refreshed.
 
 use super::context::Context;
-use super::relation::{RelationFacts, Relations, Relkind, USER_SCHEMA};
+use super::relation::{RelationFacts, Relations, Relkind};
+use super::schemas::USER_SCHEMA;
 use super::table::column_settings;
 use super::table_element::default_alone;
 use super::{Address, Body, Draft};
@@ -140,7 +141,9 @@ async fn rules(context: &Context<'_>, relations: &Relations) -> Result<Vec<Draft
         let name = row.text("rulename")?;
         let mut draft = facts.part(Kind::Rule, Section::PostData, name);
         draft.address = Some(Address::new("pg_rewrite", row.parse("oid")?));
-        draft.target = Some(format!("RULE {} ON {}", identifier(name), facts.qualified()));
+        let target = format!("RULE {} ON {}", identifier(name), facts.qualified());
+        draft.drop = Some(format!("DROP {target};"));
+        draft.target = Some(target);
         let mut create = format!("{}\n", row.text("definition")?);
         if let Some(enabled) = enabled(row.text("ev_enabled")?) {
             create += &format!(
