@@ -18,7 +18,6 @@ pub(super) struct IndexFacts {
     pub(super) relation: u32,
     /// Whether a primary key, unique or exclusion constraint makes it.
     pub(super) of_constraint: bool,
-    pub(super) is_primary: bool,
     valid: bool,
     clustered: bool,
     replica_identity: bool,
@@ -90,7 +89,7 @@ impl Indexes {
 /// Reads all indexes.
 pub(super) async fn read(context: &Context<'_>) -> Result<Indexes> {
     let sql = format!(
-        "SELECT i.indexrelid, n.nspname, c.relname, i.indrelid, i.indisprimary, i.indisvalid, \
+        "SELECT i.indexrelid, n.nspname, c.relname, i.indrelid, i.indisvalid, \
                 i.indisclustered, i.indisreplident, c.relkind, ts.spcname, h.inhparent, \
                 EXISTS (SELECT FROM pg_catalog.pg_constraint co \
                         WHERE co.conindid = i.indexrelid AND co.conrelid = i.indrelid \
@@ -137,7 +136,6 @@ fn facts(row: &Row) -> Result<IndexFacts> {
         name: row.text("relname")?.to_owned(),
         relation: row.parse("indrelid")?,
         of_constraint: row.bool("of_constraint")?,
-        is_primary: row.bool("indisprimary")?,
         // That of a partitioned table is not valid while a partition lacks its part.
         valid: row.bool("indisvalid")? || row.text("relkind")? == "I",
         clustered: row.bool("indisclustered")?,

@@ -83,6 +83,7 @@ async fn contents(context: &Context<'_>, groups: &[Draft]) -> Result<Draft> {
     let mut draft = Draft::new(Kind::LargeObjectData, Section::Data, None, "BLOBS");
     draft.depends_on = groups.iter().filter_map(|group| group.address).collect();
     draft.rows = Some(Rows {
+        oid: 0,
         columns: ["loid", "offset", "data"].map(str::to_owned).to_vec(),
         query: Some(rows_query()),
         filter: None,

@@ -99,8 +99,8 @@ pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
     let selected = select::resolve(session, selection).await?;
     let mut warnings = selected.warnings.clone();
     let mut drafts = objects(&context, &database).await?;
-    warnings.extend(unknown::warnings(&context, &drafts).await?);
     drafts.extend(relations(&context, selection, &selected, &mut warnings).await?);
+    warnings.extend(unknown::warnings(&context, &drafts).await?);
     let mut drafts = select::keep(drafts, &selected);
     drafts.extend(satellites::read(&context, &drafts).await?);
     let dependencies = dependency::read(&context).await?;

@@ -112,9 +112,9 @@ pub(super) async fn resolve(session: &Session, selection: &Selection) -> Result<
     }
     // A pattern without a schema means what the role sees by itself, as psql shows it.
     session.execute("RESET search_path").await?;
-    let selected = resolve_visible(session, selection).await;
+    let selected = resolve_visible(session, selection).await?;
     session.execute("SET search_path = ''").await?;
-    selected
+    Ok(selected)
 }
 
 async fn resolve_visible(session: &Session, selection: &Selection) -> Result<Selected> {
