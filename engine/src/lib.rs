@@ -8,13 +8,17 @@
 //! outside     store
 //! ```
 
+pub mod backup;
 pub mod catalog;
 mod clock;
 pub mod error;
+pub mod export;
 pub mod postgres;
 pub mod progress;
 pub mod repository;
+pub mod restore;
 pub mod seal;
 pub mod store;
+pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};

@@ -309,7 +309,13 @@ impl InnerHeader {
     /// The flags byte; part of what a chunk id is computed from.
     #[must_use]
     pub fn flags(&self) -> u8 {
-        if self.row_continues { ROW_CONTINUES } else { 0 }
+        Self::flags_of(self.row_continues)
+    }
+
+    /// The flags byte of a chunk.
+    #[must_use]
+    pub const fn flags_of(row_continues: bool) -> u8 {
+        if row_continues { ROW_CONTINUES } else { 0 }
     }
 
     /// Reads a header and returns the body that follows it.

@@ -106,7 +106,8 @@ pub struct Totals {
     /// Bytes of all chunks that the backup refers to, as stored, each counted once.
     #[n(3)]
     pub stored_bytes: u64,
-    /// Bytes that this backup added to the repository, all objects counted.
+    /// Bytes of the objects that this backup added to the repository, its own manifest not
+    /// counted.
     #[n(4)]
     pub added_bytes: u64,
     /// Chunks referred to, each counted once.

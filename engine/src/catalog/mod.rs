@@ -20,12 +20,14 @@ mod dependency;
 mod domains;
 mod draft;
 mod entries;
+mod entry_selection;
 mod event_triggers;
 mod extensions;
 mod functions;
 mod graph;
 mod index;
 mod large_objects;
+mod name_matcher;
 mod order;
 mod pattern;
 mod policy;
@@ -48,6 +50,8 @@ mod view;
 
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
+pub use entry_selection::{EntrySelection, Turn, select_entries, turn};
+pub use name_matcher::NameMatcher;
 pub use select::{LockTarget, RelationKind, Selection, lock_targets};
 
 use crate::Result;

@@ -107,7 +107,12 @@ impl KeyRing {
         }))
     }
 
-    async fn read_object(&self, store: &dyn Store, name: KeyName) -> Result<KeyMaterial> {
+    /// Reads a key from one object.
+    pub(super) async fn read_object(
+        &self,
+        store: &dyn Store,
+        name: KeyName,
+    ) -> Result<KeyMaterial> {
         let object = ObjectName::Key(name);
         let bytes = store::get(store, &object, limits::KEY_OBJECT_LEN_MAX).await?;
         check(&object, name, &bytes)?;

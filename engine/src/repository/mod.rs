@@ -8,6 +8,7 @@
 //! It knows stores and seals, and nothing of servers. What it reads from a store it does
 //! not believe: signatures come before content, checksums before seals, names after them.
 
+mod checks;
 mod chunks;
 mod credentials;
 mod index;
@@ -54,6 +55,7 @@ pub struct Repository {
 struct Inner {
     store: Arc<dyn Store>,
     id: RepositoryId,
+    owner: VerifyKey,
     config: Config,
     config_number: u32,
     keys: KeyRing,
@@ -118,12 +120,14 @@ impl Repository {
         // Without any key there is nobody to compare the owner with: what can be read then
         // is only what needs no secret.
         let trusted = |signer: VerifyKey| owner.is_none_or(|owner| owner == signer);
-        let body = signed::read(store.as_ref(), &name, ObjectType::Config, id, &trusted).await?;
+        let (signer, body) =
+            signed::read_with_signer(store.as_ref(), &name, ObjectType::Config, id, &trusted)
+                .await?;
         let config = Config::decode(&body)
             .map_err(|error| Error::undecodable(format!("object \"{name}\""), error))?;
         let keys = KeyRing::open(store.as_ref(), id, &config, &access).await?;
         let writer = access.writer;
-        let inner = Inner { store, id, config, config_number, keys, writer };
+        let inner = Inner { store, id, owner: signer, config, config_number, keys, writer };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -142,6 +146,7 @@ impl Repository {
         let inner = Inner {
             store: Arc::new(file.clone()),
             id: self.inner.id,
+            owner: self.inner.owner,
             config: self.inner.config.clone(),
             config_number: self.inner.config_number,
             keys: self.inner.keys.clone(),

@@ -14,8 +14,6 @@ use pgkeep_format::name::ObjectName;
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, encode_footer};
 
-/// A pack is ended when it has this many bytes.
-pub(crate) const PACK_TARGET: u64 = 64 << 20;
 /// An index is written for every so many packs, so that an interrupted backup's work is
 /// found by the next one.
 const PACKS_PER_INDEX: usize = 16;

@@ -42,6 +42,18 @@ pub(super) async fn read(
     repository: RepositoryId,
     trusted: &(dyn Fn(VerifyKey) -> bool + Send + Sync),
 ) -> Result<Bytes> {
+    let (_, body) = read_with_signer(store, name, object_type, repository, trusted).await?;
+    Ok(body)
+}
+
+/// As [`read`]; returns the signer too.
+pub(super) async fn read_with_signer(
+    store: &dyn Store,
+    name: &ObjectName,
+    object_type: ObjectType,
+    repository: RepositoryId,
+    trusted: &(dyn Fn(VerifyKey) -> bool + Send + Sync),
+) -> Result<(VerifyKey, Bytes)> {
     let limit = limits::BODY_LEN_MAX + (HEADER_LEN + TAIL_LEN) as u64;
     let bytes = store::get(store, name, limit).await?;
     let object = decode_signed(&bytes)
@@ -64,7 +76,7 @@ pub(super) async fn read(
         let message = format!("object \"{name}\" has a signature that does not fit it");
         return Err(Error::new(ErrorKind::Damaged, message));
     }
-    Ok(bytes.slice(HEADER_LEN..HEADER_LEN + object.body.len()))
+    Ok((object.signer, bytes.slice(HEADER_LEN..HEADER_LEN + object.body.len())))
 }
 
 /// The id in the header of an object of this name, so that no object passes for another.

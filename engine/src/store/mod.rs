@@ -71,7 +71,7 @@ pub trait Store: Debug + Send + Sync {
 
 /// An object being written; dropping it gives it up.
 #[async_trait]
-pub trait Upload: Send {
+pub trait Upload: Send + Sync {
     /// Appends bytes.
     ///
     /// # Errors

@@ -1,0 +1,183 @@
+//! From chunks to frames in packs: named, compared with what the repository has, and only
+//! where they are new compressed, sealed and sent to the packer.
+
+use crate::progress::{Event, Progress};
+use crate::repository::{ChunkIndex, NewFrame, Packed, Packer};
+use crate::seal::{Chunk, Sealer, Secrets, chunk_id};
+use crate::{Error, ErrorKind, Result};
+use pgkeep_format::frame::{FrameType, HEADER_LEN, InnerHeader};
+use pgkeep_format::id::ChunkId;
+use pgkeep_format::stream::ChunkReference;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Frames that may wait for the store; each is at most a chunk.
+const FRAMES_WAITING: usize = 4;
+
+/// Names, seals and passes on chunks; shared by all workers.
+#[derive(Clone)]
+pub(super) struct ChunkWriter {
+    shared: Arc<Shared>,
+    frames: mpsc::Sender<NewFrame>,
+}
+
+struct Shared {
+    secrets: Secrets,
+    sealer: Sealer,
+    index: Arc<ChunkIndex>,
+    seen: Mutex<Seen>,
+    progress: Arc<dyn Progress>,
+}
+
+#[derive(Default)]
+struct Seen {
+    chunks: HashSet<ChunkId>,
+    counts: Counts,
+}
+
+/// What the chunks of a run came to, each chunk counted once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) chunks: u64,
+    pub(super) new_chunks: u64,
+    pub(super) stored_bytes: u64,
+}
+
+/// The task that writes packs; stops with its handle.
+pub(super) struct Packing(JoinHandle<Result<Packed>>);
+
+impl Drop for Packing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl ChunkWriter {
+    pub(super) fn begin(
+        secrets: &Secrets,
+        sealer: &Sealer,
+        index: Arc<ChunkIndex>,
+        mut packer: Packer,
+        progress: &Arc<dyn Progress>,
+    ) -> (Self, Packing) {
+        let (frames, mut arriving) = mpsc::channel(FRAMES_WAITING);
+        let packing = tokio::spawn(async move {
+            while let Some(frame) = arriving.recv().await {
+                packer.add(frame).await?;
+            }
+            packer.finish().await
+        });
+        let shared = Shared {
+            secrets: secrets.clone(),
+            sealer: sealer.clone(),
+            index,
+            seen: Mutex::default(),
+            progress: progress.clone(),
+        };
+        (Self { shared: Arc::new(shared), frames }, Packing(packing))
+    }
+
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.shared.secrets
+    }
+
+    /// Stores a chunk unless it is there; returns its reference once its frame is on its
+    /// way to a pack. The computation runs beside the caller, who may begin the next one.
+    pub(super) fn write(
+        &self,
+        frame_type: FrameType,
+        chunk: Chunk,
+    ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
+        let (shared, frames) = (self.shared.clone(), self.frames.clone());
+        let work = tokio::task::spawn_blocking(move || shared.seal_if_new(frame_type, &chunk));
+        async move {
+            let (reference, frame) = work.await.map_err(|error| {
+                Error::new(ErrorKind::Internal, "sealing a chunk did not end").because(error)
+            })??;
+            if let Some(frame) = frame {
+                frames
+                    .send(frame)
+                    .await
+                    .map_err(|_| Error::new(ErrorKind::Internal, "packs are no longer written"))?;
+            }
+            Ok(reference)
+        }
+    }
+
+    /// Ends the run: waits until all frames are durable. A failure of the packer is the
+    /// cause of whatever failed in the workers, and is told in its place.
+    pub(super) async fn end<T>(
+        self,
+        stored: Result<T>,
+        mut packing: Packing,
+    ) -> Result<(T, Counts, Packed)> {
+        drop(self.frames);
+        let failed = stored.as_ref().is_err_and(|error| error.kind() != ErrorKind::Internal);
+        if failed {
+            packing.0.abort();
+        }
+        let packed = (&mut packing.0).await;
+        let stored = match (stored, packed) {
+            (Err(error), Ok(Err(cause))) if error.kind() == ErrorKind::Internal => {
+                return Err(cause);
+            }
+            (Err(error), _) => return Err(error),
+            (Ok(stored), Ok(packed)) => (stored, packed?),
+            (Ok(_), Err(error)) => {
+                return Err(
+                    Error::new(ErrorKind::Internal, "writing packs did not end").because(error)
+                );
+            }
+        };
+        let seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((stored.0, seen.counts, stored.1))
+    }
+}
+
+impl Shared {
+    fn seal_if_new(
+        &self,
+        frame_type: FrameType,
+        chunk: &Chunk,
+    ) -> Result<(ChunkReference, Option<NewFrame>)> {
+        let flags = InnerHeader::flags_of(chunk.row_continues);
+        let id = chunk_id(&self.secrets, frame_type, flags, &chunk.plain);
+        let reference = ChunkReference { id, row_continues: chunk.row_continues };
+        let frame = if self.is_new(&id) {
+            let bytes = self.sealer.seal(frame_type, id, chunk.row_continues, &chunk.plain)?;
+            self.count(|counts| {
+                counts.new_chunks += 1;
+                counts.stored_bytes += bytes.len() as u64;
+            });
+            Some(NewFrame { chunk: id, frame_type, bytes })
+        } else {
+            None
+        };
+        self.progress.event(Event::Advanced {
+            rows: chunk.rows,
+            bytes: chunk.plain.len() as u64,
+            stored: frame.as_ref().map_or(0, |frame| frame.bytes.len() as u64),
+        });
+        Ok((reference, frame))
+    }
+
+    /// Whether this chunk must be stored: neither the repository has it nor has this run
+    /// taken it on. Says yes once only.
+    fn is_new(&self, id: &ChunkId) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.chunks.insert(*id) {
+            return false;
+        }
+        seen.counts.chunks += 1;
+        let Some(location) = self.index.find(id) else { return true };
+        seen.counts.stored_bytes += HEADER_LEN as u64 + u64::from(location.stored_len);
+        false
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut seen.counts);
+    }
+}

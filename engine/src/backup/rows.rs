@@ -1,0 +1,274 @@
+//! The workers: each with its own connection and the common snapshot, each copying one
+//! part of a table after the other.
+
+use super::BackupOptions;
+use super::chunks::ChunkWriter;
+use super::plan::{self, Item};
+use crate::catalog::Catalog;
+use crate::postgres::{Settings, Snapshot, WireSession};
+use crate::progress::{Event, Progress};
+use crate::seal::{Chunk, Cutter};
+use crate::{Error, ErrorKind, Result};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use pgkeep_format::frame::FrameType;
+use pgkeep_format::stream::ChunkReference;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// Chunks of one worker that may be compressed and sealed while it reads on.
+const CHUNKS_IN_WORK: usize = 2;
+
+/// What was copied of one table.
+#[derive(Debug, Default)]
+pub(super) struct CopiedTable {
+    pub(super) references: Vec<ChunkReference>,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+/// What is left to do, and what is done.
+struct Work {
+    state: Mutex<State>,
+    tables: Vec<String>,
+    progress: Arc<dyn Progress>,
+    /// Told whenever the first worker may have got an item, or need wait no longer.
+    changed: Notify,
+}
+
+struct State {
+    items: VecDeque<Item>,
+    /// Items whose table somebody waits to lock: only the first worker, which has all
+    /// locks from the start, can still read it.
+    first_worker: VecDeque<Item>,
+    /// Workers other than the first that may still hand items to it.
+    others: usize,
+    parts: Vec<Vec<Option<CopiedTable>>>,
+}
+
+/// Copies all tables and returns what was copied of each, in the catalog's order.
+pub(super) async fn copy_all(
+    settings: &Settings,
+    snapshot: &Snapshot,
+    catalog: &Catalog,
+    options: &BackupOptions,
+    writer: &ChunkWriter,
+    progress: &Arc<dyn Progress>,
+) -> Result<Vec<CopiedTable>> {
+    let plan = plan::plan(catalog);
+    progress.event(Event::Plan { tables: plan.parts.len() as u64, bytes: plan.bytes });
+    let jobs = options.jobs.get().min(plan.items.len()).max(1);
+    let state = State {
+        items: plan.items,
+        first_worker: VecDeque::new(),
+        others: jobs - 1,
+        parts: plan.parts.iter().map(|parts| (0..*parts).map(|_| None).collect()).collect(),
+    };
+    let tables = catalog.tables.iter().map(|table| format!("{}.{}", table.schema, table.name));
+    let work = Arc::new(Work {
+        state: Mutex::new(state),
+        tables: tables.collect(),
+        progress: progress.clone(),
+        changed: Notify::new(),
+    });
+    let locks: Vec<(String, String)> = catalog
+        .tables
+        .iter()
+        .filter(|table| table.rows.query.is_none())
+        .map(|table| (table.schema.clone(), table.name.clone()))
+        .collect();
+    let mut workers = JoinSet::new();
+    for number in 0..jobs {
+        let mut wire = snapshot.join(settings).await?;
+        if number == 0 {
+            snapshot.lock_on(&mut wire, &locks, options.lock_timeout).await?;
+        }
+        let (work, writer) = (work.clone(), writer.clone());
+        workers.spawn(async move { work.run(wire, number == 0, &writer).await });
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended.map_err(|error| {
+            Error::new(ErrorKind::Internal, "copying rows did not end").because(error)
+        })??;
+    }
+    work.into_tables()
+}
+
+impl Work {
+    async fn run(
+        self: Arc<Self>,
+        mut wire: WireSession,
+        is_first: bool,
+        writer: &ChunkWriter,
+    ) -> Result<()> {
+        while let Some(item) = self.next(is_first) {
+            if !is_first && !may_read(&mut wire, &item).await? {
+                self.lock_state().first_worker.push_back(item);
+                self.changed.notify_one();
+                continue;
+            }
+            if item.part == 0 {
+                let table = self.tables[item.table].clone();
+                self.progress.event(Event::TableStarted { table });
+            }
+            let copied = copy(&mut wire, &item, writer).await.map_err(|error| {
+                let message = format!("could not copy table \"{}\"", self.tables[item.table]);
+                Error::new(error.kind(), message).because(error)
+            })?;
+            self.done(&item, copied);
+        }
+        if !is_first {
+            self.lock_state().others -= 1;
+            self.changed.notify_one();
+            wire.close().await;
+            return Ok(());
+        }
+        self.run_left_over(wire, writer).await
+    }
+
+    /// The first worker goes on until no other can hand it an item any more.
+    async fn run_left_over(
+        self: Arc<Self>,
+        mut wire: WireSession,
+        writer: &ChunkWriter,
+    ) -> Result<()> {
+        loop {
+            let (item, others) = {
+                let mut state = self.lock_state();
+                (state.first_worker.pop_front(), state.others)
+            };
+            match item {
+                Some(item) => {
+                    let copied = copy(&mut wire, &item, writer).await?;
+                    self.done(&item, copied);
+                }
+                None if others == 0 => {
+                    wire.close().await;
+                    return Ok(());
+                }
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    fn next(&self, is_first: bool) -> Option<Item> {
+        let mut state = self.lock_state();
+        let left_over = if is_first { state.first_worker.pop_front() } else { None };
+        left_over.or_else(|| state.items.pop_front())
+    }
+
+    fn done(&self, item: &Item, copied: CopiedTable) {
+        let mut state = self.lock_state();
+        state.parts[item.table][item.part] = Some(copied);
+        let parts = &state.parts[item.table];
+        if parts.iter().all(Option::is_some) {
+            let sum = |value: fn(&CopiedTable) -> u64| parts.iter().flatten().map(value).sum();
+            self.progress.event(Event::TableFinished {
+                table: self.tables[item.table].clone(),
+                rows: sum(|part| part.rows),
+                bytes: sum(|part| part.bytes),
+            });
+        }
+    }
+
+    fn lock_state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn into_tables(self: Arc<Self>) -> Result<Vec<CopiedTable>> {
+        let parts = std::mem::take(&mut self.lock_state().parts);
+        parts.into_iter().map(join_parts).collect()
+    }
+}
+
+fn join_parts(parts: Vec<Option<CopiedTable>>) -> Result<CopiedTable> {
+    let mut table = CopiedTable::default();
+    for part in parts {
+        let part =
+            part.ok_or_else(|| Error::new(ErrorKind::Internal, "part of a table was not copied"))?;
+        table.references.extend(part.references);
+        table.rows += part.rows;
+        table.bytes += part.bytes;
+    }
+    Ok(table)
+}
+
+/// Whether this worker gets its lock at once. If somebody waits for a stronger lock, this
+/// worker would wait behind him, and he behind the coordinator: for ever.
+async fn may_read(wire: &mut WireSession, item: &Item) -> Result<bool> {
+    let Some(table) = &item.lock else { return Ok(true) };
+    wire.execute("SAVEPOINT lock").await?;
+    let locked =
+        wire.execute(&format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT")).await;
+    match locked {
+        Ok(()) => {
+            wire.execute("RELEASE SAVEPOINT lock").await?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::LockTimeout => {
+            wire.execute("ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock").await?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn copy(wire: &mut WireSession, item: &Item, writer: &ChunkWriter) -> Result<CopiedTable> {
+    let mut rows = wire.copy_out(&item.sql).await?;
+    let mut part =
+        PartInWork { writer, copied: CopiedTable::default(), sealing: FuturesOrdered::new() };
+    let mut cutter = Cutter::new(writer.secrets());
+    let mut cut = Vec::new();
+    while let Some(run) = rows.next().await? {
+        let mut start = 0;
+        for end in run.row_ends {
+            cutter.push(&run.bytes[start..*end], true, |chunk| cut.push(chunk));
+            start = *end;
+        }
+        if start < run.bytes.len() {
+            cutter.push(&run.bytes[start..], false, |chunk| cut.push(chunk));
+        }
+        for chunk in cut.drain(..) {
+            part.push(chunk).await?;
+        }
+    }
+    if let Some(chunk) = cutter.finish() {
+        part.push(chunk).await?;
+    }
+    part.finish().await
+}
+
+struct PartInWork<'a> {
+    writer: &'a ChunkWriter,
+    copied: CopiedTable,
+    sealing: FuturesOrdered<BoxFuture<'static, Result<ChunkReference>>>,
+}
+
+impl PartInWork<'_> {
+    async fn push(&mut self, chunk: Chunk) -> Result<()> {
+        self.copied.rows += chunk.rows;
+        self.copied.bytes += chunk.plain.len() as u64;
+        while self.sealing.len() >= CHUNKS_IN_WORK {
+            self.take_one().await?;
+        }
+        self.sealing.push_back(Box::pin(self.writer.write(FrameType::Rows, chunk)));
+        Ok(())
+    }
+
+    async fn take_one(&mut self) -> Result<()> {
+        if let Some(reference) = self.sealing.next().await {
+            self.copied.references.push(reference?);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<CopiedTable> {
+        while !self.sealing.is_empty() {
+            self.take_one().await?;
+        }
+        Ok(self.copied)
+    }
+}

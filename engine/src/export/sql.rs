@@ -1,0 +1,107 @@
+//! A backup as plain SQL.
+
+use super::{Export, ExportReport, unwritable};
+use crate::catalog::{Turn, turn};
+use crate::postgres::{identifier, literal, qualified};
+use crate::progress::Event;
+use crate::{Error, ErrorKind, Result};
+use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
+use pgkeep_format::frame::FrameType;
+use std::collections::BTreeSet;
+use std::io::Write;
+
+/// What every restoring session is told; comments hold nothing that came from a database.
+const PREAMBLE: &str = "\
+-- A backup by pgkeep, as SQL for psql.
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+";
+
+pub(super) async fn write(
+    export: &Export<'_>,
+    selected: &BTreeSet<usize>,
+    output: &mut (dyn Write + Send),
+) -> Result<ExportReport> {
+    let mut order: Vec<(Turn, Section, usize)> = selected
+        .iter()
+        .map(|at| {
+            let entry = &export.entries[*at];
+            (turn(&export.entries, entry), entry.section, *at)
+        })
+        .collect();
+    order.sort_unstable();
+    let mut report = ExportReport::default();
+    output.write_all(PREAMBLE.as_bytes()).map_err(unwritable)?;
+    for (_, _, at) in order {
+        let entry = &export.entries[at];
+        report.entries += 1;
+        if let Some(data) = &entry.data {
+            report.tables += 1;
+            report.rows += data.rows;
+            write_rows(export, entry, data, output).await?;
+        } else if !entry.create.is_empty() {
+            writeln!(output, "\n{}", entry.create.trim_end()).map_err(unwritable)?;
+        }
+    }
+    output.flush().map_err(unwritable)?;
+    Ok(report)
+}
+
+async fn write_rows(
+    export: &Export<'_>,
+    entry: &Entry,
+    data: &Data,
+    output: &mut (dyn Write + Send),
+) -> Result<()> {
+    if data.encoding != RowEncoding::CopyText {
+        return Err(Error::new(ErrorKind::UnsupportedFormat, "rows are not stored as text"));
+    }
+    let is_large_objects = entry.kind == Kind::LargeObjectData;
+    let (before, target, after) = if is_large_objects {
+        let before = "BEGIN;\nCREATE TEMPORARY TABLE pgkeep_large_objects \
+             (loid pg_catalog.oid, \"offset\" bigint, data bytea) ON COMMIT DROP;\n";
+        let after = "SELECT pg_catalog.count(pg_catalog.lo_put(loid, \"offset\", data)::pg_catalog.text) \
+             FROM pg_temp.pgkeep_large_objects;\nCOMMIT;\n";
+        (before, "pg_temp.pgkeep_large_objects".to_owned(), after)
+    } else {
+        let columns: Vec<String> = data.columns.iter().map(|column| identifier(column)).collect();
+        let table = qualified(entry.schema.as_deref().unwrap_or_default(), &entry.name);
+        let columns =
+            if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
+        ("", format!("{table}{columns}"), "")
+    };
+    let encoding = literal(&export.backup.sealed_part()?.encoding);
+    write!(output, "\n{before}COPY {target} FROM stdin WITH (ENCODING {encoding});\n")
+        .map_err(unwritable)?;
+    export.for_each_chunk(data, |plain| output.write_all(plain).map_err(unwritable)).await?;
+    write!(output, "\\.\n{after}").map_err(unwritable)
+}
+
+impl Export<'_> {
+    /// Gives the plain bytes of all chunks of an entry's rows, in order.
+    pub(super) async fn for_each_chunk(
+        &self,
+        data: &Data,
+        mut each: impl FnMut(&[u8]) -> Result<()> + Send,
+    ) -> Result<()> {
+        let stream = self.backup.clear.streams.get(data.stream as usize).ok_or_else(|| {
+            Error::new(ErrorKind::Damaged, "rows refer to a stream that is not there")
+        })?;
+        for reference in self.reader.references(stream).await? {
+            let opened = self.reader.read(&reference.id, FrameType::Rows).await?;
+            let stored = self.reader.locate(&reference.id)?.frame_len();
+            each(&opened.plain)?;
+            let bytes = opened.plain.len() as u64;
+            self.progress.event(Event::Advanced { rows: 0, bytes, stored });
+        }
+        Ok(())
+    }
+}

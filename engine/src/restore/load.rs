@@ -1,0 +1,200 @@
+//! Rows from chunks into tables, by `COPY FROM STDIN`; a large table in groups of chunks,
+//! each of which any connection can load.
+
+use super::rename::Rename;
+use crate::postgres::{WireSession, identifier, literal, qualified};
+use crate::progress::{Event, Progress};
+use crate::repository::{Backup, ChunkReader};
+use crate::{Error, ErrorKind, Result};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, stream};
+use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
+use pgkeep_format::frame::FrameType;
+use pgkeep_format::stream::{ChunkReference, Stream};
+use std::sync::Arc;
+
+/// Chunks of one group: some 64 MiB of rows.
+const GROUP_CHUNKS: usize = 64;
+/// Chunks that are read ahead while one is sent.
+const CHUNKS_AHEAD: usize = 2;
+
+/// A run of a table's chunks that begins and ends between rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    first: bool,
+    chunks: Vec<ChunkReference>,
+}
+
+impl Group {
+    /// Whether the table begins with it.
+    pub(super) fn is_first(&self) -> bool {
+        self.first
+    }
+}
+
+/// Loads rows.
+pub(super) struct Loader {
+    reader: ChunkReader,
+    streams: Vec<Stream>,
+    entries: Arc<Vec<Entry>>,
+    encoding: String,
+    rename: Rename,
+}
+
+impl Loader {
+    pub(super) fn new(
+        reader: &ChunkReader,
+        backup: &Backup,
+        entries: &Arc<Vec<Entry>>,
+        rename: &Rename,
+    ) -> Result<Self> {
+        Ok(Self {
+            reader: reader.clone(),
+            streams: backup.clear.streams.clone(),
+            entries: entries.clone(),
+            encoding: backup.sealed_part()?.encoding.clone(),
+            rename: rename.clone(),
+        })
+    }
+
+    /// The groups of an entry's rows, in order; one without chunks for an empty table.
+    pub(super) async fn groups(&self, position: usize) -> Result<Vec<Group>> {
+        let data = self.data(position)?;
+        let stream = self.streams.get(data.stream as usize).ok_or_else(|| {
+            Error::new(ErrorKind::Damaged, "rows refer to a stream that is not there")
+        })?;
+        Ok(groups(&self.reader.references(stream).await?))
+    }
+
+    fn data(&self, position: usize) -> Result<&Data> {
+        let data = self.entries.get(position).and_then(|entry| entry.data.as_ref());
+        data.ok_or_else(|| Error::new(ErrorKind::Internal, "entry has no rows"))
+    }
+
+    /// Loads one group; returns the number of rows.
+    pub(super) async fn load(
+        &self,
+        wire: &mut WireSession,
+        position: usize,
+        group: &Group,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<u64> {
+        let entry = &self.entries[position];
+        let data = self.data(position)?;
+        let options = copy_options(data.encoding, &self.encoding)?;
+        if entry.kind == Kind::LargeObjectData {
+            wire.execute(LARGE_OBJECTS_BEGIN).await?;
+            let sql = format!("COPY pg_temp.pgkeep_large_objects FROM STDIN WITH ({options})");
+            let rows = self.copy(wire, &sql, group, progress).await?;
+            wire.execute(LARGE_OBJECTS_END).await?;
+            return Ok(rows);
+        }
+        let schema = self.rename.new_name(entry.schema.as_deref().unwrap_or_default());
+        let table = qualified(schema, &entry.name);
+        let columns: Vec<String> = data.columns.iter().map(|column| identifier(column)).collect();
+        let columns =
+            if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
+        let sql = format!("COPY {table}{columns} FROM STDIN WITH ({options})");
+        self.copy(wire, &sql, group, progress).await
+    }
+
+    async fn copy(
+        &self,
+        wire: &mut WireSession,
+        sql: &str,
+        group: &Group,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<u64> {
+        let reads: Vec<_> =
+            group.chunks.iter().map(|reference| read(self.reader.clone(), *reference)).collect();
+        let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD);
+        let mut copy = wire.copy_in(sql).await?;
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok((plain, stored)) => {
+                    copy.write(&plain).await?;
+                    let bytes = plain.len() as u64;
+                    progress.event(Event::Advanced { rows: 0, bytes, stored });
+                }
+                Err(error) => {
+                    // Without this the server would take what came so far for all of it.
+                    copy.fail("the backup could not be read").await?;
+                    return Err(error);
+                }
+            }
+        }
+        let rows = copy.finish().await?;
+        progress.event(Event::Advanced { rows, bytes: 0, stored: 0 });
+        Ok(rows)
+    }
+}
+
+/// Reads a chunk: its rows, and the bytes that it took in the store.
+fn read(
+    reader: ChunkReader,
+    reference: ChunkReference,
+) -> BoxFuture<'static, Result<(Vec<u8>, u64)>> {
+    Box::pin(async move {
+        let opened = reader.read(&reference.id, FrameType::Rows).await?;
+        if opened.row_continues != reference.row_continues {
+            let message = format!("chunk {} does not end as its list says", reference.id);
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        let stored = reader.locate(&reference.id)?.frame_len();
+        Ok((opened.plain, stored))
+    })
+}
+
+const LARGE_OBJECTS_BEGIN: &str = "BEGIN; CREATE TEMPORARY TABLE pgkeep_large_objects \
+    (loid pg_catalog.oid, \"offset\" bigint, data bytea) ON COMMIT DROP";
+const LARGE_OBJECTS_END: &str = "SELECT pg_catalog.count(pg_catalog.lo_put(loid, \"offset\", data)::pg_catalog.text) \
+    FROM pg_temp.pgkeep_large_objects; COMMIT";
+
+fn copy_options(row_encoding: RowEncoding, encoding: &str) -> Result<String> {
+    let format = match row_encoding {
+        RowEncoding::CopyText => "text",
+        RowEncoding::CopyBinary => "binary",
+        RowEncoding::Cbor => {
+            return Err(Error::new(
+                ErrorKind::Damaged,
+                "rows are in an encoding that tables do not have",
+            ));
+        }
+    };
+    Ok(format!("FORMAT {format}, ENCODING {}", literal(encoding)))
+}
+
+fn groups(references: &[ChunkReference]) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    for (at, reference) in references.iter().enumerate() {
+        let is_last = at + 1 == references.len();
+        if is_last || (at + 1 - start >= GROUP_CHUNKS && !reference.row_continues) {
+            groups.push(Group { first: start == 0, chunks: references[start..=at].to_vec() });
+            start = at + 1;
+        }
+    }
+    if groups.is_empty() {
+        groups.push(Group { first: true, chunks: Vec::new() });
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgkeep_format::id::ChunkId;
+
+    #[test]
+    fn groups_hold_all_chunks_in_order_and_never_part_a_row() {
+        let reference = |row_continues| ChunkReference { id: ChunkId([1; 32]), row_continues };
+        let mut references = vec![reference(false); 3 * GROUP_CHUNKS + 5];
+        references[GROUP_CHUNKS - 1].row_continues = true;
+        references[GROUP_CHUNKS].row_continues = true;
+        let groups = groups(&references);
+        let lens: Vec<_> = groups.iter().map(|group| group.chunks.len()).collect();
+        assert_eq!(lens, [GROUP_CHUNKS + 2, GROUP_CHUNKS, GROUP_CHUNKS, 3]);
+        assert!(groups.iter().all(|group| !group.chunks.last().unwrap().row_continues));
+        assert_eq!(super::groups(&[]).len(), 1, "an empty table is loaded too");
+    }
+}

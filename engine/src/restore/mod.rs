@@ -1,0 +1,225 @@
+//! Restores a backup: entries, rows, the rest, on several connections.
+//!
+//! ```text
+//! manifest -> entries -> selection -> plan
+//! first     drops, definitions                       one after another
+//! then      rows, indexes, constraints, triggers …   side by side, as each can begin
+//! last      privileges, materialized views, event triggers
+//! ```
+//!
+//! Nothing here parses SQL or passes through a shell: an entry's SQL is sent as it was
+//! stored, names are quoted where this program writes SQL itself.
+
+mod load;
+mod plan;
+mod rename;
+mod schedule;
+mod target;
+
+use crate::catalog::{EntrySelection, select_entries};
+use crate::postgres::{ServerError, Session, Settings, WireSession};
+use crate::progress::{Event, Interrupt, Progress};
+use crate::repository::{Backup, ChunkReader, Repository};
+use crate::{Error, ErrorKind, Result, clock};
+use pgkeep_format::entry::Entry;
+use pgkeep_format::id::BackupId;
+use plan::Plan;
+use rename::Rename;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// What every session that restores is told first.
+const SESSION_SETTINGS: &str = "\
+    SET search_path = ''; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; \
+    SET check_function_bodies = off; SET client_min_messages = warning; SET row_security = off; \
+    SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
+    SET xmloption = content; SET default_table_access_method = heap; \
+    SET session_replication_role = DEFAULT";
+
+/// What to restore and how.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// Which entries.
+    pub selection: EntrySelection,
+    /// Connections that load rows and build indexes.
+    pub jobs: NonZeroUsize,
+    /// Makes the database under its own name first and restores into that.
+    pub create: bool,
+    /// Drops what is to be restored first.
+    pub clean: bool,
+    /// With `clean`: what is not there need not be dropped.
+    pub if_exists: bool,
+    /// Schemas to restore under another name: pairs of old and new.
+    pub rename_schemas: Vec<(String, String)>,
+    /// Plans and changes nothing.
+    pub dry_run: bool,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// The backup that was restored.
+    pub backup: BackupId,
+    /// The database that it was restored into.
+    pub database: String,
+    /// Entries that were restored, or would be: kind and name.
+    pub entries: Vec<(String, String)>,
+    /// SQL of the drops that come first.
+    pub drops: Vec<String>,
+    /// Tables whose rows were restored.
+    pub tables: u64,
+    /// Rows; with a dry run those that would be.
+    pub rows: u64,
+    /// Bytes of these rows, plain.
+    pub bytes: u64,
+    /// When it began and was done, microseconds since 1970 UTC.
+    pub started_at: i64,
+    /// See `started_at`.
+    pub finished_at: i64,
+    /// What the user should look at, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Restores `backup` of `repository` into the database that `settings` lead to.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] before anything is changed when something to be restored
+/// is there; [`ErrorKind::Damaged`] when stored bytes are; what the server gives, with the
+/// entry and its SQL. [`ErrorKind::Interrupted`] when it was told to stop.
+pub async fn run(
+    repository: &Repository,
+    backup: &Backup,
+    settings: &Settings,
+    options: &RestoreOptions,
+    progress: &Arc<dyn Progress>,
+    mut interrupt: Interrupt,
+) -> Result<RestoreReport> {
+    tokio::select! {
+        biased;
+        () = interrupt.wait() => {
+            Err(Error::new(ErrorKind::Interrupted, "restore was interrupted: the database is not complete")
+                .hint("Run it again with --clean --if-exists."))
+        }
+        report = restore(repository, backup, settings, options, progress) => report,
+    }
+}
+
+/// The steps of a restore.
+async fn restore(
+    repository: &Repository,
+    backup: &Backup,
+    settings: &Settings,
+    options: &RestoreOptions,
+    progress: &Arc<dyn Progress>,
+) -> Result<RestoreReport> {
+    let started_at = clock::now_micros();
+    progress.event(Event::Phase("reading the backup".to_owned()));
+    let reader = ChunkReader::open(repository).await?;
+    let entries = Arc::new(reader.entries(backup).await?);
+    let rename = Rename::new(&options.rename_schemas)?;
+
+    let asked = select_entries(&entries, &options.selection)?;
+    let target = target::open(settings, &entries, backup, options).await?;
+    let selected = target.complete(&entries, &asked, options, &rename)?;
+    let plan = Plan::new(&entries, &selected, &asked, options);
+    let warnings = target.left_behind(&entries, &selected, &rename);
+    let (tables, rows, bytes) = plan.sums(&entries);
+    progress.event(Event::Plan { tables, bytes });
+    for warning in &warnings {
+        progress.event(Event::Warning(warning.clone()));
+    }
+
+    if !options.dry_run {
+        target.clean(&plan, &rename, options).await?;
+        let loader = load::Loader::new(&reader, backup, &entries, &rename)?;
+        let run = Run { settings: target.settings(), entries: &entries, rename: &rename, progress };
+        progress.event(Event::Phase("restoring definitions".to_owned()));
+        run.one_by_one(&plan.before).await?;
+        progress.event(Event::Phase("restoring rows, indexes and constraints".to_owned()));
+        schedule::run(&run, &plan, loader, options.jobs).await?;
+        progress.event(Event::Phase("restoring privileges and materialized views".to_owned()));
+        run.one_by_one(&plan.after).await?;
+    }
+    Ok(RestoreReport {
+        backup: backup.clear.id,
+        database: target.database().to_owned(),
+        entries: plan.names(&entries),
+        drops: plan.drops.clone(),
+        tables,
+        rows,
+        bytes,
+        started_at,
+        finished_at: clock::now_micros(),
+        warnings,
+    })
+}
+
+/// What all phases share.
+struct Run<'a> {
+    settings: &'a Settings,
+    entries: &'a Arc<Vec<Entry>>,
+    rename: &'a Rename,
+    progress: &'a Arc<dyn Progress>,
+}
+
+impl Run<'_> {
+    /// Restores entries one after another, in their order.
+    async fn one_by_one(&self, positions: &[usize]) -> Result<()> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let mut session = Session::connect(self.settings, "restore").await?;
+        session.execute(SESSION_SETTINGS).await?;
+        self.rename.begin(&session).await?;
+        for position in positions {
+            let entry = &self.entries[*position];
+            if entry.create.is_empty() {
+                continue;
+            }
+            session.execute(&entry.create).await.map_err(|error| failed(entry, error))?;
+            self.progress.event(Event::Step(describe(entry)));
+        }
+        self.rename.end(&session).await?;
+        session.close().await;
+        Ok(())
+    }
+}
+
+/// A connection for rows and statements, told what every restoring session is told.
+async fn connect(settings: &Settings) -> Result<WireSession> {
+    let mut wire = WireSession::connect(settings, "restore").await?;
+    wire.execute(SESSION_SETTINGS).await?;
+    Ok(wire)
+}
+
+/// An entry as people call it.
+fn describe(entry: &Entry) -> String {
+    match &entry.schema {
+        Some(schema) => format!("{} {schema}.{}", entry.kind, entry.name),
+        None => format!("{} {}", entry.kind, entry.name),
+    }
+}
+
+/// The SQLSTATE of the server's error behind this one.
+fn sqlstate(error: &Error) -> Option<&str> {
+    error.cause::<ServerError>().map(|server| server.sqlstate.as_str())
+}
+
+/// Characters of an entry's SQL that an error shows.
+const SQL_SHOWN: usize = 2000;
+
+/// The error for an entry that could not be restored: names it and shows its SQL.
+fn failed(entry: &Entry, error: Error) -> Error {
+    let sql: String = entry.create.chars().take(SQL_SHOWN).collect();
+    let kind = error.kind();
+    let missing_role = sqlstate(&error) == Some("42704") && entry.create.contains(" TO ");
+    let statement = Error::new(kind, format!("statement: {sql}")).because(error);
+    let wrapped =
+        Error::new(kind, format!("could not restore {}", describe(entry))).because(statement);
+    if missing_role {
+        wrapped.hint("Create the role first, or restore with --no-owner --no-acl.")
+    } else {
+        wrapped
+    }
+}

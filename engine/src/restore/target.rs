@@ -1,0 +1,297 @@
+//! The database that is restored into: made, looked at, cleaned, finished.
+
+use super::plan::Plan;
+use super::rename::Rename;
+use super::{RestoreOptions, SESSION_SETTINGS, describe, failed, sqlstate};
+use crate::postgres::{Session, Settings, identifier};
+use crate::repository::Backup;
+use crate::{Error, ErrorKind, Result};
+use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
+use std::collections::{BTreeSet, HashSet};
+
+/// Objects that an error about existing ones names at most.
+const NAMED_MAX: usize = 5;
+
+/// The database that is restored into.
+pub(super) struct Target {
+    settings: Settings,
+    /// Absent with a dry run for a database that would be made.
+    session: Option<Session>,
+    there: HashSet<Object>,
+}
+
+/// A class of objects that share their names, and a name: schema (empty where the class
+/// has none) and name.
+type Object = (&'static str, String, String);
+
+/// Opens the target, with `--create` after making it.
+pub(super) async fn open(
+    settings: &Settings,
+    entries: &[Entry],
+    backup: &Backup,
+    options: &RestoreOptions,
+) -> Result<Target> {
+    let settings = if options.create {
+        let name = &backup.sealed_part()?.database;
+        let made = settings.with_database(name.as_str());
+        if options.dry_run {
+            return Ok(Target { settings: made, session: None, there: HashSet::new() });
+        }
+        create_database(settings, name, entries, options).await?;
+        made
+    } else {
+        settings.clone()
+    };
+    let session = Session::connect(&settings, "restore").await?;
+    session.execute(SESSION_SETTINGS).await?;
+    let there = what_is_there(&session).await?;
+    Ok(Target { settings, session: Some(session), there })
+}
+
+async fn create_database(
+    settings: &Settings,
+    name: &str,
+    entries: &[Entry],
+    options: &RestoreOptions,
+) -> Result<()> {
+    let mut session = Session::connect(settings, "restore").await?;
+    if options.clean {
+        let if_exists = if options.if_exists { "IF EXISTS " } else { "" };
+        session.execute(&format!("DROP DATABASE {if_exists}{}", identifier(name))).await?;
+    }
+    let about_database =
+        |kind: &EntryKind| *kind == Kind::Database || *kind == Kind::DatabaseProperties;
+    for entry in entries {
+        let whole = entry.belongs_to.map(|whole| &entries[whole as usize].kind);
+        let own = about_database(&entry.kind) || whole.is_some_and(about_database);
+        let unwanted = (entry.kind == Kind::Owner && options.selection.no_owner)
+            || (entry.kind == Kind::Acl && options.selection.no_acl);
+        if own && !unwanted && !entry.create.is_empty() {
+            session.execute(&entry.create).await.map_err(|error| failed(entry, error))?;
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+async fn what_is_there(session: &Session) -> Result<HashSet<Object>> {
+    let sql = "\
+        SELECT 'schema' AS class, '' AS schema, nspname AS name FROM pg_catalog.pg_namespace \
+        UNION ALL SELECT 'extension', '', extname FROM pg_catalog.pg_extension \
+        UNION ALL SELECT 'relation', nspname, relname FROM pg_catalog.pg_class c \
+          JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace \
+        UNION ALL SELECT 'type', nspname, typname FROM pg_catalog.pg_type t \
+          JOIN pg_catalog.pg_namespace n ON n.oid = typnamespace \
+        UNION ALL SELECT 'function', nspname, proname FROM pg_catalog.pg_proc p \
+          JOIN pg_catalog.pg_namespace n ON n.oid = pronamespace \
+        UNION ALL SELECT 'publication', '', pubname FROM pg_catalog.pg_publication \
+        UNION ALL SELECT 'event trigger', '', evtname FROM pg_catalog.pg_event_trigger \
+        UNION ALL SELECT 'constraint', nspname || '.' || relname, conname \
+          FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = conrelid \
+          JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace";
+    let classes = [
+        "schema",
+        "extension",
+        "relation",
+        "type",
+        "function",
+        "publication",
+        "event trigger",
+        "constraint",
+    ];
+    let mut there = HashSet::new();
+    for row in session.query(sql).await? {
+        let class = row.text("class")?;
+        if let Some(class) = classes.into_iter().find(|known| *known == class) {
+            there.insert((class, row.text("schema")?.to_owned(), row.text("name")?.to_owned()));
+        }
+    }
+    Ok(there)
+}
+
+impl Target {
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn database(&self) -> &str {
+        self.settings.database()
+    }
+
+    /// What an entry would be there; absent for entries that cannot be looked up by a name
+    /// of their own.
+    fn object(entry: &Entry, rename: &Rename) -> Option<Object> {
+        let EntryKind::Known(kind) = &entry.kind else { return None };
+        let class = match kind {
+            Kind::Schema => "schema",
+            Kind::Extension => "extension",
+            Kind::Table
+            | Kind::ForeignTable
+            | Kind::View
+            | Kind::MaterializedView
+            | Kind::Sequence => "relation",
+            Kind::Type | Kind::Domain => "type",
+            Kind::Function | Kind::Procedure | Kind::Aggregate => "function",
+            Kind::Publication => "publication",
+            Kind::EventTrigger => "event trigger",
+            _ => return None,
+        };
+        let schema = entry.schema.as_deref().map(|schema| rename.new_name(schema).to_owned());
+        let name = match *kind {
+            Kind::Schema => rename.new_name(&entry.name),
+            // Without argument types: a function of the same name is near enough to ask.
+            Kind::Function | Kind::Procedure | Kind::Aggregate => {
+                entry.name.split_once('(').map_or(entry.name.as_str(), |(name, _)| name)
+            }
+            _ => &entry.name,
+        };
+        Some((class, schema.unwrap_or_default(), name.to_owned()))
+    }
+
+    fn is_there(&self, entry: &Entry, rename: &Rename) -> bool {
+        Self::object(entry, rename).is_some_and(|object| self.there.contains(&object))
+    }
+
+    /// Adds what the selected entries need and the target lacks, leaves out what every
+    /// database has, and refuses to restore over what is there.
+    pub(super) fn complete(
+        &self,
+        entries: &[Entry],
+        asked: &BTreeSet<usize>,
+        options: &RestoreOptions,
+        rename: &Rename,
+    ) -> Result<BTreeSet<usize>> {
+        if options.selection.data_only {
+            return self.check_tables_are_there(entries, asked, rename);
+        }
+        let mut selected = asked.clone();
+        let mut todo: Vec<usize> = asked.iter().copied().collect();
+        while let Some(at) = todo.pop() {
+            for needed in entries[at].depends_on.iter().map(|needed| *needed as usize) {
+                let entry = &entries[needed];
+                let lacking = entry.section == Section::PreData && !self.is_there(entry, rename);
+                let database = matches!(
+                    entry.kind,
+                    EntryKind::Known(Kind::Database | Kind::DatabaseProperties)
+                );
+                if lacking && !database && selected.insert(needed) {
+                    todo.push(needed);
+                }
+            }
+        }
+        let conflicts: Vec<String> = asked
+            .iter()
+            .map(|at| &entries[*at])
+            .filter(|entry| entry.drop.is_some() && self.is_there(entry, rename))
+            .map(describe)
+            .collect();
+        if options.clean || conflicts.is_empty() {
+            return Ok(selected);
+        }
+        let named = conflicts[..conflicts.len().min(NAMED_MAX)].join(", ");
+        let more = match conflicts.len().saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!("database \"{}\" already has {named}{more}", self.database());
+        Err(Error::new(ErrorKind::AlreadyExists, message)
+            .hint("Restore into an empty database, or replace what is there: --clean --if-exists"))
+    }
+
+    /// Rows alone need their tables.
+    fn check_tables_are_there(
+        &self,
+        entries: &[Entry],
+        asked: &BTreeSet<usize>,
+        rename: &Rename,
+    ) -> Result<BTreeSet<usize>> {
+        let tables = asked.iter().filter_map(|at| entries[*at].belongs_to);
+        let missing = tables
+            .map(|table| &entries[table as usize])
+            .find(|table| table.relation.is_some() && !self.is_there(table, rename));
+        match missing {
+            None => Ok(asked.clone()),
+            Some(table) => {
+                let message =
+                    format!("{} is not in database \"{}\"", describe(table), self.database());
+                Err(Error::new(ErrorKind::NotFound, message)
+                    .hint("Restore the definitions too: leave --data-only out."))
+            }
+        }
+    }
+
+    /// Names what stands on selected entries, is not selected itself, and is not there:
+    /// views and foreign keys of other tables that went when a table was dropped.
+    pub(super) fn left_behind(
+        &self,
+        entries: &[Entry],
+        selected: &BTreeSet<usize>,
+        rename: &Rename,
+    ) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let needs = entry.depends_on.iter().find(|needed| {
+                let needed = **needed as usize;
+                selected.contains(&needed) && entries[needed].relation.is_some()
+            });
+            let Some(needed) = needs.filter(|_| !selected.contains(&at)) else { continue };
+            let lacking = match entry.kind {
+                EntryKind::Known(Kind::ForeignKey) => entry.belongs_to.is_some_and(|table| {
+                    let table = &entries[table as usize];
+                    let schema = rename.new_name(table.schema.as_deref().unwrap_or_default());
+                    let on = format!("{schema}.{}", table.name);
+                    self.is_there(table, rename)
+                        && !self.there.contains(&("constraint", on, entry.name.clone()))
+                }),
+                EntryKind::Known(Kind::View | Kind::MaterializedView) => {
+                    !self.is_there(entry, rename)
+                }
+                _ => false,
+            };
+            if lacking {
+                let on = entry
+                    .belongs_to
+                    .map(|table| format!(" of {}", describe(&entries[table as usize])));
+                warnings.push(format!(
+                    "{}{} stands on {} and is not restored: select it too",
+                    describe(entry),
+                    on.unwrap_or_default(),
+                    describe(&entries[*needed as usize]),
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// Drops what is to be replaced, all or nothing.
+    pub(super) async fn clean(
+        &self,
+        plan: &Plan,
+        rename: &Rename,
+        options: &RestoreOptions,
+    ) -> Result<()> {
+        let Some(session) = &self.session else { return Ok(()) };
+        if plan.drops.is_empty() || (options.create && options.clean) {
+            return Ok(());
+        }
+        let begin = if rename.is_none() {
+            session.execute("BEGIN").await
+        } else {
+            rename.begin(session).await
+        };
+        begin?;
+        for drop in &plan.drops {
+            session.execute(drop).await.map_err(|error| {
+                let kind = error.kind();
+                let dependent = sqlstate(&error) == Some("2BP01");
+                let wrapped = Error::new(kind, format!("could not drop what is to be replaced: {drop}")).because(error);
+                if dependent {
+                    wrapped.hint("Other objects stand on it; select them too, or drop them first. Nothing was changed.")
+                } else {
+                    wrapped.hint("Nothing was changed.")
+                }
+            })?;
+        }
+        if rename.is_none() { session.execute("COMMIT").await } else { rename.end(session).await }
+    }
+}
