@@ -114,7 +114,11 @@ pub enum Suite {
 }
 
 impl Suite {
-    fn from_code(code: u8) -> Result<Self, FormatError> {
+    /// The suite of this code.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] when the code is not known.
+    pub fn from_code(code: u8) -> Result<Self, FormatError> {
         Ok(match code {
             0 => Self::None,
             1 => Self::Aes256Gcm,
@@ -143,7 +147,11 @@ pub enum Codec {
 }
 
 impl Codec {
-    fn from_code(code: u8) -> Result<Self, FormatError> {
+    /// The codec of this code.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] when the code is not known.
+    pub fn from_code(code: u8) -> Result<Self, FormatError> {
         Ok(match code {
             0 => Self::Raw,
             1 => Self::Zstd,
@@ -240,6 +248,9 @@ impl FrameHeader {
         }
         if self.frame_type == FrameType::Footer && self.chunk != ChunkId::default() {
             return Err(FormatError::invalid("frame header", "a footer names a chunk"));
+        }
+        if !unsealed && self.key == KeyId::default() {
+            return Err(FormatError::invalid("frame header", "a sealed frame names no key"));
         }
         if unsealed && (self.key != KeyId::default() || self.nonce != [0; 12]) {
             return Err(FormatError::invalid("frame header", "an unsealed frame names a key"));

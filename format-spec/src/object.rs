@@ -49,12 +49,18 @@ impl ObjectType {
         (Self::ChangeSegment, 6),
     ];
 
-    fn code(self) -> u8 {
+    /// The code that stands for the type in a header.
+    #[must_use]
+    pub fn code(self) -> u8 {
         let found = Self::ALL.iter().find(|(known, _)| *known == self);
         found.map_or(0, |(_, code)| *code)
     }
 
-    fn from_code(code: u8) -> Result<Self, FormatError> {
+    /// The type of this code.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] when the code is not known.
+    pub fn from_code(code: u8) -> Result<Self, FormatError> {
         let found = Self::ALL.iter().find(|(_, known)| *known == code);
         found.map(|(known, _)| *known).ok_or_else(|| {
             FormatError::invalid("object header", format!("object type {code} is not known"))

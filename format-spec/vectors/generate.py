@@ -14,8 +14,12 @@ HERE = pathlib.Path(__file__).parent
 
 def files():
     """All files: path below this folder -> bytes."""
+    from cases import all_cases
+    from repositories import all_repositories
     from seal import seal
     found = {"seal.json": as_json(seal())}
+    found |= {f"structures/{path}": as_json(case) for path, case in all_cases().items()}
+    found |= {f"repositories/{path}": content for path, content in all_repositories().items()}
     return found
 
 

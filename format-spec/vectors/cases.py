@@ -1,0 +1,456 @@
+"""The vectors of single structures: one file for each rule, good or bad.
+
+A case says which structure its input is, what must be known besides the bytes (`with`),
+and either the values that a reader must find (`ok`) or the class of the error:
+truncated, magic, version, feature, checksum, limit, invalid. `again: false` marks good
+inputs that this version would not write itself (they hold something of a later one).
+"""
+
+import struct
+
+from encode import (crc, cbor, file_trailer, footer_line, frame, frame_header, head, indexed_pack,
+                    inner_header, key_content, made, manifest_body, object_header, pack_trailer,
+                    record, reference, signed_object)
+
+REPOSITORY, OBJECT = made("repository id", 16), made("object id", 16)
+KEY, CHUNK, NONCE = made("key id", 16), made("chunk id", 32), made("nonce", 12)
+NAMING, DATA_KEY, SEED = made("naming key", 32), made("data key", 32), made("writer seed", 32)
+PLAIN_MAX, STORED_MAX, PACK_MAX, BODY_MAX = 16 << 20, (16 << 20) + (64 << 10), 1 << 30, 512 << 20
+HUGE = (1 << 64) - 1
+
+
+def patched(data, at, new, checksum_at=None):
+    """`data` with other bytes at an offset, its checksum made to fit again."""
+    data = data[:at] + new + data[at + len(new):]
+    if checksum_at is not None:
+        data = data[:checksum_at] + crc(data[:checksum_at]) + data[checksum_at + 4:]
+    return data
+
+
+def flipped(data, at):
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+
+class Cases:
+    def __init__(self):
+        self.files = {}
+
+    def add(self, structure, name, data, expected, given):
+        case = {"structure": structure, "rule": name.replace("-", " ")}
+        if given:
+            case["with"] = given
+        case["input"] = data.hex() if isinstance(data, bytes) else data
+        case.update(expected)
+        path = f"{structure}/{name}.json"
+        assert path not in self.files, path
+        self.files[path] = case
+
+    def good(self, structure, name, data, ok, again=True, **given):
+        self.add(structure, name, data, {"ok": ok} | ({} if again else {"again": False}), given)
+
+    def bad(self, structure, name, data, error, **given):
+        self.add(structure, name, data, {"error": error}, given)
+
+
+def objects(cases):
+    what = "object-header"
+    names = ["config", "pack", "index", "manifest", "single file", "change segment"]
+    for code, name in enumerate(names, 1):
+        size = BODY_MAX if code == 3 else 0
+        cases.good(what, f"type-{code}-is-a-{name.replace(' ', '-')}",
+                   object_header(code, REPOSITORY, OBJECT, size),
+                   {"object_type": name, "repository": REPOSITORY.hex(), "id": OBJECT.hex(),
+                    "body_len": size})
+    data = object_header(3, REPOSITORY, OBJECT, 7)
+    cases.bad(what, "empty", b"", "truncated")
+    cases.bad(what, "one-byte-short", data[:-1], "truncated")
+    cases.bad(what, "other-magic", patched(data, 0, b"p", 60), "magic")
+    cases.bad(what, "version-0", patched(data, 8, b"\0\0", 60), "version")
+    cases.bad(what, "version-2", patched(data, 8, b"\2\0", 60), "version")
+    cases.bad(what, "version-2-is-told-before-a-wrong-checksum", patched(data, 8, b"\2\0"), "version")
+    cases.bad(what, "type-0", patched(data, 10, b"\0", 60), "invalid")
+    cases.bad(what, "type-7-is-not-known", patched(data, 10, b"\7", 60), "invalid")
+    cases.bad(what, "first-reserved-bytes-are-zero", patched(data, 15, b"\1", 60), "invalid")
+    cases.bad(what, "second-reserved-bytes-are-zero", patched(data, 59, b"\1", 60), "invalid")
+    cases.bad(what, "body-length-above-its-limit",
+              patched(data, 48, struct.pack("<Q", BODY_MAX + 1), 60), "limit")
+    cases.bad(what, "wrong-checksum", flipped(data, 20), "checksum")
+
+    what = "signed-object"
+    for name, body in (("empty-body", b""), ("with-body", b"hello")):
+        data = signed_object(3, REPOSITORY, OBJECT, body, SEED)
+        cases.good(what, name, data, {"object_type": "index", "body": body.hex(),
+                                      "signer": data[-96:-64].hex(), "signature": data[-64:].hex()})
+    cases.bad(what, "one-byte-short", data[:-1], "truncated")
+    cases.bad(what, "body-longer-than-what-is-there",
+              object_header(3, REPOSITORY, OBJECT, BODY_MAX) + data[64:], "truncated")
+    cases.bad(what, "a-byte-follows", data + b"\0", "invalid")
+    cases.bad(what, "body-changed", flipped(data, 64), "checksum")
+    cases.bad(what, "reserved-bytes-are-zero", flipped(data, 64 + 5 + 4), "invalid")
+
+
+def structured(cases, what, good, bad_type_key):
+    """What holds for every structured value, shown on one."""
+    data = cbor(good)
+    cases.bad(what, "truncated-value", data[:-1], "invalid")
+    cases.bad(what, "bytes-follow", data + b"\0", "invalid")
+    cases.bad(what, "field-missing", cbor({k: v for k, v in good.items() if k != bad_type_key}), "invalid")
+    cases.bad(what, "field-of-another-type", cbor(good | {bad_type_key: None}), "invalid")
+
+
+def cbor_rules(cases):
+    """The rules of structured values, on a config with one more key that nobody knows."""
+    base = {1: 0, 2: [], 3: False, 4: [], 5: [], 6: {1: False}}
+    plain = {"written_at": 0, "features": [], "encrypted": False, "recipients": [], "writers": [],
+             "store": {"refuses_overwrite": False}}
+    fields = [cbor(k) + cbor(v) for k, v in base.items()]
+    def extra(item, key=b"\x18\x64"):
+        return b"\xa7" + b"".join(fields) + key + item
+    what = "config"
+    deep = 15
+    for name, item in (("integer", cbor(-7)), ("null", cbor(None)), ("map", cbor({1: [2, {3: b"4"}]})),
+                       ("nesting-at-its-limit", b"\x81" * deep + b"\0")):
+        cases.good(what, f"unknown-key-with-{name}-is-passed-over", extra(item), plain, again=False)
+    for name, item in (
+            ("nesting-above-its-limit", b"\x81" * (deep + 1) + b"\0"),
+            ("array-of-indefinite-length", b"\x9f\xff"), ("map-of-indefinite-length", b"\xbf\xff"),
+            ("bytes-of-indefinite-length", b"\x5f\xff"), ("text-of-indefinite-length", b"\x7f\xff"),
+            ("number-not-in-shortest-form", b"\x18\x17"), ("length-not-in-shortest-form", b"\x58\x01a"),
+            ("tag", b"\xc1\x00"), ("float", b"\xf9\x00\x00"), ("undefined", b"\xf7"),
+            ("break-alone", b"\xff"), ("text-that-is-not-utf-8", b"\x61\xff"),
+            ("array-of-more-items-than-bytes", b"\x9b" + b"\xff" * 8),
+            ("map-of-more-items-than-bytes", b"\xbb" + b"\xff" * 8),
+            ("bytes-longer-than-the-object", b"\x5b" + b"\x7f" + b"\xff" * 7),
+            ("map-with-a-text-key", b"\xa1\x61a\x00")):
+        cases.bad(what, name, extra(item), "invalid")
+    cases.bad(what, "keys-not-ascending", b"\xa6" + b"".join(fields[::-1]), "invalid")
+    cases.bad(what, "key-twice", b"\xa7" + b"".join(fields) + fields[-1], "invalid")
+    structured(cases, what, base, 3)
+    return base, plain
+
+
+def configs(cases):
+    what = "config"
+    base, plain = cbor_rules(cases)
+    cases.good(what, "not-encrypted", cbor(base), plain)
+    sealed = base | {1: -1, 3: True, 4: ["age1first", "age1second"], 5: [{1: CHUNK, 2: "héron"}],
+                     6: {1: True}}
+    cases.good(what, "encrypted", cbor(sealed),
+               {"written_at": -1, "features": [], "encrypted": True,
+                "recipients": ["age1first", "age1second"],
+                "writers": [{"key": CHUNK.hex(), "name": "héron"}],
+                "store": {"refuses_overwrite": True}})
+    cases.bad(what, "unknown-feature", cbor(base | {2: ["time travel"]}), "feature")
+    cases.bad(what, "encrypted-without-recipients", cbor(base | {3: True}), "invalid")
+    cases.bad(what, "recipients-without-encryption", cbor(base | {4: ["age1x"]}), "invalid")
+    cases.bad(what, "too-many-recipients", cbor(base | {3: True, 4: [""] * 1025}), "invalid")
+    cases.bad(what, "signer-of-31-bytes", cbor(base | {5: [{1: bytes(31), 2: ""}]}), "invalid")
+
+
+def keys(cases):
+    what = "key"
+    given = {"repository": REPOSITORY.hex(), "id": KEY.hex()}
+    data = key_content(1, REPOSITORY, KEY, DATA_KEY)
+    both = key_content(2, REPOSITORY, KEY, NAMING, DATA_KEY)
+    cases.good(what, "data-key", data, {"data": DATA_KEY.hex()}, **given)
+    cases.good(what, "repository-secrets", both, {"naming": NAMING.hex(), "cut": DATA_KEY.hex()}, **given)
+    cases.bad(what, "empty", b"", "truncated", **given)
+    cases.bad(what, "one-byte-short", data[:-1], "truncated", **given)
+    cases.bad(what, "secrets-without-cut-key", both[:80], "truncated", **given)
+    cases.bad(what, "a-byte-follows", data + b"\0", "invalid", **given)
+    cases.bad(what, "other-magic", flipped(data, 0), "magic", **given)
+    cases.bad(what, "purpose-0", patched(data, 8, b"\0"), "invalid", **given)
+    cases.bad(what, "purpose-3-is-not-known", patched(data, 8, b"\3"), "invalid", **given)
+    cases.bad(what, "reserved-bytes-are-zero", patched(data, 15, b"\1"), "invalid", **given)
+    cases.bad(what, "of-another-repository", flipped(data, 16), "invalid", **given)
+    cases.bad(what, "another-key", flipped(data, 32), "invalid", **given)
+
+
+def frames(cases):
+    what = "frame-header"
+    def header(frame_type=1, suite=1, stored=100, key=KEY, chunk=CHUNK, nonce=NONCE):
+        return frame_header(frame_type, suite, stored, key, chunk, nonce, b"\1\2\3\4")
+    def clear(frame_type=3, **changes):
+        return header(**({"frame_type": frame_type, "suite": 0, "key": bytes(16), "nonce": bytes(12)} | changes))
+    def ok(data):
+        return {"frame_type": data[5], "suite": data[6], "stored_len": struct.unpack("<I", data[8:12])[0],
+                "key": data[16:32].hex(), "chunk": data[32:64].hex(), "nonce": data[64:76].hex(),
+                "payload_checksum": 0x04030201}
+    good = {
+        "rows-under-aes-256-gcm": header(), "entries-under-chacha20-poly1305": header(2, 2),
+        "rows-not-sealed": clear(1), "list": clear(), "footer": clear(5, chunk=bytes(32)),
+        "sealed-manifest": header(4), "reserved-changes": header(6), "reserved-pages": header(7),
+        "ancillary-type-128": header(128), "ancillary-type-255-not-sealed": clear(255),
+        "longest-payload": header(stored=STORED_MAX), "shortest-sealed-payload": header(stored=24),
+        "shortest-clear-payload": clear(stored=8)}
+    for name, data in good.items():
+        cases.good(what, name, data, ok(data))
+    data = header()
+    cases.bad(what, "one-byte-short", data[:-1], "truncated")
+    cases.bad(what, "other-magic", patched(data, 0, b"p", 92), "magic")
+    cases.bad(what, "version-0", patched(data, 4, b"\0", 92), "version")
+    cases.bad(what, "version-2", patched(data, 4, b"\2", 92), "version")
+    for code in (0, 8, 127):
+        cases.bad(what, f"type-{code}-is-not-known", header(code), "invalid")
+    cases.bad(what, "suite-3-is-not-known", header(suite=3), "invalid")
+    for name, at in (("first", 7), ("second", 15), ("third", 87)):
+        cases.bad(what, f"{name}-reserved-bytes-are-zero", patched(data, at, b"\1", 92), "invalid")
+    cases.bad(what, "payload-above-its-limit", header(stored=STORED_MAX + 1), "limit")
+    cases.bad(what, "payload-shorter-than-inner-header", clear(stored=7), "invalid")
+    cases.bad(what, "sealed-payload-shorter-than-tag", header(stored=23), "invalid")
+    cases.bad(what, "a-list-is-never-sealed", header(3), "invalid")
+    cases.bad(what, "a-footer-is-never-sealed", header(5, chunk=bytes(32)), "invalid")
+    cases.bad(what, "a-footer-names-no-chunk", clear(5), "invalid")
+    cases.bad(what, "not-sealed-but-names-a-key", clear(1, key=KEY), "invalid")
+    cases.bad(what, "not-sealed-but-has-a-nonce", clear(1, nonce=NONCE), "invalid")
+    cases.bad(what, "sealed-but-names-no-key", header(key=bytes(16)), "invalid")
+    cases.bad(what, "wrong-checksum", flipped(data, 40), "checksum")
+
+    what = "frame"
+    data = frame(NAMING, 1, b"1\tone\n", suite=1, data_key=DATA_KEY, key_id=KEY, nonce=NONCE)
+    cases.good(what, "payload-fits-its-header", data, {"payload": data[96:].hex()})
+    cases.bad(what, "payload-changed", flipped(data, 99), "checksum")
+    cases.bad(what, "payload-one-byte-short", data[:-1], "truncated")
+
+    what = "inner-header"
+    for name, codec, flags, body in (("raw", 0, 0, b"abc"), ("empty-raw", 0, 0, b""), ("zstd", 1, 0, b"?"),
+                                     ("reserved-columns", 2, 0, b"?"), ("row-goes-on", 0, 1, b"abc")):
+        size = len(body) if codec == 0 else PLAIN_MAX
+        cases.good(what, name, inner_header(codec, flags, size) + body,
+                   {"codec": codec, "flags": flags, "plain_len": size, "body": body.hex()})
+    data = inner_header(0, 0, 3) + b"abc"
+    cases.bad(what, "seven-bytes", data[:7], "truncated")
+    cases.bad(what, "codec-3-is-not-known", patched(data, 0, b"\3"), "invalid")
+    cases.bad(what, "unknown-flag", patched(data, 1, b"\2"), "invalid")
+    cases.bad(what, "reserved-bytes-are-zero", patched(data, 3, b"\1"), "invalid")
+    cases.bad(what, "plain-length-above-its-limit", inner_header(1, 0, PLAIN_MAX + 1) + b"?", "limit")
+    cases.bad(what, "raw-body-shorter-than-it-says", data[:-1], "invalid")
+    cases.bad(what, "raw-body-longer-than-it-says", data + b"d", "invalid")
+
+
+def lines(count=3):
+    """Footer lines that lie back to back, the last of an ancillary type."""
+    found, out, offset = [], [], 64
+    for number, frame_type in zip(range(count), (1, 3, 200)):
+        chunk, stored = made(f"chunk {number}", 32), 100 + number
+        found.append(footer_line(chunk, frame_type, stored, offset))
+        out.append({"chunk": chunk.hex(), "frame_type": frame_type, "stored_len": stored, "offset": offset})
+        offset += 96 + stored
+    return found, out, offset
+
+
+def packs(cases):
+    what = "pack-footer"
+    found, out, end = lines()
+    data = b"".join(found)
+    cases.good(what, "no-frames", b"", {"entries": []})
+    cases.good(what, "three-frames-the-last-ancillary", data, {"entries": out})
+    cases.bad(what, "not-a-whole-number-of-lines", data[:-1], "invalid")
+    cases.bad(what, "first-frame-not-behind-the-header", patched(data, 40, b"\x41"), "invalid")
+    cases.bad(what, "gap-between-frames", patched(data, 48 + 40, struct.pack("<Q", 65 + 196)), "invalid")
+    cases.bad(what, "frames-overlap", patched(data, 48 + 40, struct.pack("<Q", 64)), "invalid")
+    cases.bad(what, "offset-beyond-all-bounds", patched(data, 48 + 40, struct.pack("<Q", HUGE)), "invalid")
+    cases.bad(what, "type-8-is-not-known", patched(data, 32, b"\x08"), "invalid")
+    cases.bad(what, "reserved-bytes-are-zero", patched(data, 35, b"\1"), "invalid")
+    cases.bad(what, "payload-above-its-limit", patched(data, 36, struct.pack("<I", STORED_MAX + 1)), "limit")
+
+    what = "pack-trailer"
+    good = pack_trailer(1000, 200, 3)
+    cases.good(what, "footer-before-it", good, {"footer_offset": 1000, "footer_len": 200, "frames": 3}, pack_len=1232)
+    cases.good(what, "empty-pack", pack_trailer(64, 104, 0), {"footer_offset": 64, "footer_len": 104, "frames": 0}, pack_len=200)
+    for name, data, pack_len, error in (
+            ("one-byte-short", good[:-1], 1232, "truncated"), ("a-byte-follows", good + b"\0", 1232, "invalid"),
+            ("wrong-checksum", flipped(good, 0), 1232, "checksum"), ("other-magic", flipped(good, 31), 1232, "magic"),
+            ("reserved-bytes-are-zero", patched(good, 23, b"\1", 24), 1232, "invalid"),
+            ("pack-is-shorter", good, 1231, "invalid"), ("pack-is-longer", good, 1233, "invalid"),
+            ("pack-shorter-than-a-trailer", good, 31, "invalid"),
+            ("footer-begins-in-the-header", pack_trailer(63, 104, 0), 199, "invalid"),
+            ("footer-shorter-than-a-frame", pack_trailer(64, 103, 0), 199, "invalid"),
+            ("footer-longer-than-a-frame", pack_trailer(64, 97 + STORED_MAX, 0), 193 + STORED_MAX, "invalid"),
+            ("offset-beyond-all-bounds", pack_trailer(HUGE, 200, 0), 231, "invalid"),
+            ("pack-above-its-limit", pack_trailer(1000, PACK_MAX - 1031, 3), PACK_MAX + 1, "limit"),
+            ("too-many-frames", pack_trailer(1000, 200, (1 << 18) + 1), 1232, "limit")):
+        cases.bad(what, name, data, error, pack_len=pack_len)
+
+    what = "index"
+    first, second = made("pack 1", 16), made("pack 2", 16)
+    data = indexed_pack(first, end + 500, found) + indexed_pack(second, 200, [])
+    cases.good(what, "no-packs", b"", {"packs": []})
+    cases.good(what, "two-packs-one-empty", data, {"packs": [
+        {"pack": first.hex(), "len": end + 500, "entries": out}, {"pack": second.hex(), "len": 200, "entries": []}]})
+    cases.bad(what, "one-byte-short", data[:-1], "truncated")
+    cases.bad(what, "more-frames-than-are-there", patched(data, 24, struct.pack("<I", 9)), "truncated")
+    cases.bad(what, "too-many-frames", patched(data, 24, struct.pack("<I", 0xFFFFFFFF)), "limit")
+    cases.bad(what, "pack-above-its-limit", patched(data, 16, struct.pack("<Q", PACK_MAX + 1)), "limit")
+    cases.bad(what, "reserved-bytes-are-zero", patched(data, 31, b"\1"), "invalid")
+    cases.bad(what, "gap-between-frames", patched(data, 32 + 48 + 40, b"\0"), "invalid")
+
+
+CLEAR = {1: OBJECT, 2: [], 3: 1, 4: KEY, 5: 1_700_000_000_000_000, 6: -1, 7: HUGE, 8: "pgkeep 0.1.0",
+         9: [], 10: {n: n for n in range(1, 8)}, 11: [], 12: []}
+CLEAR_OK = {"id": OBJECT.hex(), "features": [], "kind": 1, "series": KEY.hex(),
+            "started_at": 1_700_000_000_000_000, "finished_at": -1, "lsn": HUGE, "program": "pgkeep 0.1.0",
+            "tags": [], "totals": {"rows": 1, "plain_bytes": 2, "stored_bytes": 3, "added_bytes": 4,
+                                   "chunks": 5, "new_chunks": 6, "entries": 7}, "keys": [], "streams": []}
+
+
+def manifests(cases):
+    what = "manifest-body"
+    sealed = frame(NAMING, 4, b"\xa0", suite=1, data_key=DATA_KEY, key_id=KEY, nonce=NONCE)
+    def body(changes=(), sealed=sealed):
+        return manifest_body(cbor(CLEAR | dict(changes)), sealed)
+    def stream(frame_type=1, chunks=0, inline=b"", lists=()):
+        return {1: frame_type, 2: chunks, 3: inline, 4: list(lists)}
+    references = [reference(made(f"chunk {n}", 32), int(n == 0)) for n in range(17)]
+    sixteen = stream(1, 16, b"".join(references[:16]))
+    listed = stream(2, 1000, lists=[CHUNK, CHUNK])
+    cases.good(what, "no-streams", body(), CLEAR_OK | {"sealed": sealed.hex()})
+    def stream_ok(value):
+        return {"frame_type": value[1], "chunks": value[2], "inline": value[3].hex(),
+                "lists": [chunk.hex() for chunk in value[4]]}
+    full = [stream(), sixteen, listed, stream(200, 1, references[1])]
+    cases.good(what, "streams-of-all-kinds",
+               body({9: [{1: "why", 2: "deploy"}, {1: "zone", 2: ""}], 11: [KEY], 12: full}),
+               CLEAR_OK | {"tags": [{"key": "why", "value": "deploy"}, {"key": "zone", "value": ""}],
+                           "keys": [KEY.hex()], "streams": [stream_ok(value) for value in full],
+                           "sealed": sealed.hex()})
+    cases.good(what, "unknown-keys-are-passed-over", body({13: [1], 12: [stream() | {5: {1: b"later"}}]}),
+               CLEAR_OK | {"streams": [stream_ok(stream())], "sealed": sealed.hex()}, again=False)
+    data = body()
+    cases.bad(what, "three-bytes", data[:3], "truncated")
+    cases.bad(what, "clear-part-above-its-limit", struct.pack("<I", (256 << 20) + 1) + data[4:], "limit")
+    cases.bad(what, "clear-part-longer-than-the-body", struct.pack("<I", 10_000) + data[4:], "truncated")
+    cases.bad(what, "clear-part-shorter-than-its-value", patched(data, 0, bytes([data[0] - 1])), "invalid")
+    cases.bad(what, "clear-part-longer-than-its-value", patched(data, 0, bytes([data[0] + 1])), "invalid")
+    cases.bad(what, "no-sealed-part", body(sealed=b""), "truncated")
+    cases.bad(what, "sealed-part-one-byte-short", data[:-1], "invalid")
+    cases.bad(what, "a-byte-follows-the-sealed-part", data + b"\0", "invalid")
+    cases.bad(what, "sealed-part-of-another-type",
+              body(sealed=frame(NAMING, 2, b"\xa0", suite=1, data_key=DATA_KEY, key_id=KEY, nonce=NONCE)), "invalid")
+    cases.bad(what, "sealed-part-with-wrong-checksum", body(sealed=flipped(sealed, 33)), "checksum")
+    cases.bad(what, "unknown-feature", body({2: ["time travel"]}), "feature")
+    cases.bad(what, "kind-3-is-not-known", body({3: 3}), "invalid")
+    cases.bad(what, "id-of-15-bytes", body({1: OBJECT[:15]}), "invalid")
+    for name, wrong in (
+            ("count-of-chunks-above-the-references", stream(1, 2, references[1])),
+            ("count-of-chunks-below-the-references", stream(1, 0, references[1])),
+            ("seventeen-inline-references", stream(1, 17, b"".join(references))),
+            ("inline-references-and-lists", stream(1, 1, references[1], [CHUNK])),
+            ("inline-references-not-whole", stream(1, 1, references[1][:-1])),
+            ("last-row-has-no-end", stream(1, 1, references[0])),
+            ("stream-of-type-8-is-not-known", stream(8)), ("stream-of-type-256", stream(256)),
+            ("list-of-31-bytes", stream(1, 1, lists=[CHUNK[:31]]))):
+        cases.bad(what, name, body({12: [wrong]}), "invalid")
+
+    what = "chunk-references"
+    data = references[0] + references[1]
+    cases.good(what, "two-the-first-goes-on", data, {"references": [
+        {"id": references[0][:32].hex(), "row_continues": True}, {"id": references[1][:32].hex(), "row_continues": False}]})
+    cases.good(what, "none", b"", {"references": []})
+    cases.bad(what, "not-a-whole-number", data[:-1], "invalid")
+    cases.bad(what, "unknown-flag", patched(data, 32, b"\2"), "invalid")
+    cases.bad(what, "reserved-bytes-are-zero", patched(data, 35, b"\1"), "invalid")
+
+    what = "sealed-part"
+    names = ["database", "system_identifier", "server_version", "encoding", "snapshot", "timeline",
+             "entries_stream", "warnings", "selection", "host"]
+    good = {1: "shop", 2: HUGE, 3: 180004, 4: "UTF8", 5: "739:742:739", 6: 1, 7: 0, 8: ["w"], 9: [], 10: "db"}
+    cases.good(what, "all-fields", cbor(good), dict(zip(names, good.values())))
+    cases.bad(what, "server-version-above-32-bits", cbor(good | {3: 1 << 32}), "invalid")
+    cases.bad(what, "negative-timeline", cbor(good | {6: -1}), "invalid")
+    structured(cases, what, good, 8)
+
+
+def entries(cases):
+    what = "entry"
+    base = {1: "SCHEMA", 2: 0, 4: "app", 5: "CREATE SCHEMA app;\n", 7: []}
+    nothing = {"schema": None, "drop": None, "belongs_to": None, "relation": None, "data": None}
+    plain = {"kind": "SCHEMA", "section": 0, "name": "app", "create": "CREATE SCHEMA app;\n", "depends_on": []}
+    cases.good(what, "no-optional-field", cbor(base), nothing | plain)
+    table = {1: "TABLE", 2: 0, 3: 'od"d', 4: "héron\n", 5: "CREATE TABLE …;", 6: "DROP TABLE …;", 7: [0, 3], 8: 0,
+             9: {1: [{1: "a", 2: "pg_catalog.int4", 3: True, 4: "", 5: "d"}], 2: "d", 3: ["a"], 4: True, 5: False}}
+    cases.good(what, "a-table", cbor(table), {
+        "kind": "TABLE", "section": 0, "schema": 'od"d', "name": "héron\n", "create": "CREATE TABLE …;",
+        "drop": "DROP TABLE …;", "depends_on": [0, 3], "belongs_to": 0, "data": None, "relation": {
+            "columns": [{"name": "a", "type_name": "pg_catalog.int4", "not_null": True, "generated": "", "identity": "d"}],
+            "replica_identity": "d", "primary_key": ["a"], "unlogged": True, "partitioned": False}})
+    for code in (1, 2, 3):
+        rows = {1: "TABLE DATA", 2: 1, 4: "t", 5: "", 7: [1], 8: 1, 10: {1: 7, 2: code, 3: [], 4: HUGE, 5: 0}}
+        cases.good(what, f"rows-in-encoding-{code}", cbor(rows), nothing | {
+            "kind": "TABLE DATA", "section": 1, "name": "t", "create": "", "depends_on": [1], "belongs_to": 1,
+            "data": {"stream": 7, "encoding": code, "columns": [], "rows": HUGE, "bytes": 0}})
+    cases.good(what, "unknown-kind-is-kept", cbor(base | {1: "PROPERTY GRAPH"}), nothing | plain | {"kind": "PROPERTY GRAPH"})
+    cases.good(what, "unknown-key-is-passed-over", cbor(base | {11: "later"}), nothing | plain, again=False)
+    cases.bad(what, "section-3-is-not-known", cbor(base | {2: 3}), "invalid")
+    cases.bad(what, "encoding-4-is-not-known", cbor(rows | {10: rows[10] | {2: 4}}), "invalid")
+    cases.bad(what, "position-above-32-bits", cbor(base | {7: [1 << 32]}), "invalid")
+    cases.bad(what, "negative-position", cbor(base | {8: -1}), "invalid")
+    cases.bad(what, "column-without-name", cbor(table | {9: table[9] | {1: [{2: "x", 3: True, 4: "", 5: ""}]}}), "invalid")
+    structured(cases, what, base, 5)
+
+
+def single_files(cases):
+    what = "record-header"
+    data = record("config/00000001", b"abc")[:32]
+    checksum = struct.unpack("<I", data[16:20])[0]
+    cases.good(what, "a-record", data, {"name_len": 15, "object_len": 3, "checksum": checksum})
+    cases.good(what, "the-end-record", record("", b"")[:32], {"name_len": 0, "object_len": 0, "checksum": 0})
+    cases.bad(what, "one-byte-short", data[:-1], "truncated")
+    cases.bad(what, "other-magic", patched(data, 0, b"p", 28), "magic")
+    cases.bad(what, "first-reserved-bytes-are-zero", patched(data, 7, b"\1", 28), "invalid")
+    cases.bad(what, "second-reserved-bytes-are-zero", patched(data, 27, b"\1", 28), "invalid")
+    cases.bad(what, "name-above-its-limit", patched(data, 4, struct.pack("<H", 256), 28), "limit")
+    cases.bad(what, "object-above-its-limit", patched(data, 8, struct.pack("<Q", PACK_MAX + 1), 28), "limit")
+    cases.bad(what, "wrong-checksum", flipped(data, 9), "checksum")
+
+    what = "directory"
+    def directory(*objects):
+        return cbor({1: [dict(zip((1, 2, 3), value)) for value in objects]})
+    def ok(*objects):
+        return {"objects": [dict(zip(("name", "offset", "len"), value)) for value in objects]}
+    pair = [("config/00000001", 111, 3), (f"packs/{OBJECT[0]:02x}/{OBJECT.hex()}", 200, 0)]
+    cases.good(what, "no-objects", directory(), ok(), end_offset=64)
+    cases.good(what, "two-objects-up-to-the-end", directory(*pair), ok(*pair), end_offset=200)
+    later = ("streams/00/ab_c-1.segment", 64, 1)
+    cases.good(what, "a-name-of-a-later-version", directory(later), ok(later), end_offset=65)
+    cases.bad(what, "object-behind-the-end", directory(*pair), "invalid", end_offset=199)
+    cases.bad(what, "offset-beyond-all-bounds", directory((pair[0][0], HUGE, 3)), "invalid", end_offset=200)
+    for name, text in (("leads-up", "packs/../../etc/passwd"), ("is-absolute", "/etc/passwd"), ("has-one-part", "config"),
+                       ("has-an-empty-part", "a//b"), ("is-hidden", "packs/.b"), ("has-upper-case", "a/B"),
+                       ("has-a-backslash", "a/b\\c"), ("is-empty", ""), ("has-256-bytes", "a/" + "b" * 254)):
+        cases.bad(what, f"name-{name}", directory((text, 64, 0)), "invalid", end_offset=64)
+    cases.bad(what, "more-objects-than-bytes", b"\xa1\x01" + head(4, 1 << 60), "invalid", end_offset=64)
+
+    what = "single-file-trailer"
+    good = file_trailer(1000, 50)
+    cases.good(what, "end-record-before-it", good, {"end_offset": 1000, "directory_len": 50}, file_len=1114)
+    for name, data, file_len, error in (
+            ("one-byte-short", good[:-1], 1114, "truncated"), ("wrong-checksum", flipped(good, 0), 1114, "checksum"),
+            ("other-magic", flipped(good, 31), 1114, "magic"),
+            ("reserved-bytes-are-zero", patched(good, 23, b"\1", 24), 1114, "invalid"),
+            ("file-is-shorter", good, 1113, "invalid"), ("file-is-longer", good, 1115, "invalid"),
+            ("offset-beyond-all-bounds", file_trailer(HUGE, 50), 113, "invalid"),
+            ("directory-above-its-limit", file_trailer(64, BODY_MAX + 1), BODY_MAX + 129, "limit")):
+        cases.bad(what, name, data, error, file_len=file_len)
+
+
+def names(cases):
+    what = "object-name"
+    pack, key = f"packs/{OBJECT[0]:02x}/{OBJECT.hex()}", f"keys/{KEY.hex()}-0000abcd"
+    for name, text in (("config", "config/00000012"), ("wrapped-key", key + ".age"), ("plain-key", key + ".key"),
+                       ("pack", pack), ("index", f"indexes/{OBJECT.hex()}"), ("backup", f"backups/{OBJECT.hex()}")):
+        cases.good(what, name, text, {"name": text})
+    for name, text in (
+            ("empty", ""), ("config-of-seven-digits", "config/0000012"), ("config-0", "config/00000000"),
+            ("config-with-sign", "config/+0000012"), ("pack-in-another-folder", f"packs/zz/{OBJECT.hex()}"),
+            ("upper-case", f"indexes/{OBJECT.hex().upper()}"), ("one-digit-short", pack[:-1]), ("a-byte-follows", pack + "0"),
+            ("key-of-another-kind", key + ".gpg"), ("unknown-folder", f"streams/{OBJECT.hex()}"), ("leads-up", "backups/../x"),
+            ("in-a-folder", f"a/backups/{OBJECT.hex()}")):
+        cases.bad(what, name, text, "invalid")
+
+
+def all_cases():
+    cases = Cases()
+    for write in (objects, configs, keys, frames, packs, manifests, entries, single_files, names):
+        write(cases)
+    return cases.files
