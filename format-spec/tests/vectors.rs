@@ -2,6 +2,8 @@
 //! the class of error that they say; good ones give the values that they say, and are
 //! written again as the same bytes. The vectors were not made by this crate.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::{self, FrameHeader, FrameType, InnerHeader};
 use pgkeep_format::id::{KeyId, RepositoryId};
