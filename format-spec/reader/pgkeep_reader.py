@@ -1,0 +1,499 @@
+"""Reads pgkeep repositories: lists backups and writes a table's rows as CSV.
+
+Written from FORMAT.md alone, to show that the text suffices: a folder or a single file,
+sealed or not, with every check that the text asks for. It changes nothing, opens keys with
+the age identity file, and knows rows in COPY text only.
+
+    pgkeep_reader.py REPOSITORY --identity FILE list
+    pgkeep_reader.py REPOSITORY --identity FILE show BACKUP
+    pgkeep_reader.py REPOSITORY --identity FILE csv BACKUP SCHEMA.TABLE > table.csv
+"""
+
+import argparse
+import os
+import re
+import struct
+import sys
+import zlib
+
+import blake3
+import pyrage
+import zstandard
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+PLAIN_MAX, STORED_MAX = 16 << 20, (16 << 20) + (64 << 10)
+PACK_MAX, PACK_FRAMES_MAX = 1 << 30, 1 << 18
+BODY_MAX, CLEAR_MAX, KEY_MAX = 512 << 20, 256 << 20, 1 << 20
+NESTING_MAX, INLINE_MAX, OBJECTS_MAX, PARTIES_MAX = 16, 16, 1 << 20, 1024
+CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE = 1, 2, 3, 4, 5
+ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
+FRAME_TYPES, SECRETS_ID = {*range(1, 8), *range(128, 256)}, b"\xff" * 16
+
+
+class Refused(Exception):
+    """Something that the text does not allow, or that is not there."""
+
+
+def need(holds, message):
+    if not holds:
+        raise Refused(message)
+
+
+def layout(what, form, data, at=0):
+    """The fields of a table at an offset; reserved bytes (`x` in the form) must be zero."""
+    piece = data[at:at + struct.calcsize(form)]
+    need(len(piece) == struct.calcsize(form), f"{what} is truncated")
+    fields = struct.unpack(form, piece)
+    need(struct.pack(form, *fields) == piece, f"{what}: reserved bytes are not zero")
+    return fields
+
+
+def check_crc(what, data, found):
+    need(zlib.crc32(data) == found, f"{what}: wrong checksum")
+
+
+def cbor_item(data, at, depth=0):
+    """Reads one item of deterministic CBOR; returns it and where it ends."""
+    need(at < len(data), "structured value: truncated")
+    major, argument, at = data[at] >> 5, data[at] & 31, at + 1
+    need(argument <= 27, "structured value: indefinite length")
+    if argument >= 24:
+        size = 1 << argument - 24
+        need(size <= len(data) - at, "structured value: truncated")
+        shortest = 24 if size == 1 else 1 << 4 * size
+        argument, at = int.from_bytes(data[at:at + size], "big"), at + size
+        need(argument >= shortest and major < 7, "structured value: a number is not in its shortest form")
+    if major < 2:
+        return (argument if major == 0 else -1 - argument), at
+    if major > 5:
+        need(major == 7 and 20 <= argument <= 22, "structured value: a type that is not used")
+        return (False, True, None)[argument - 20], at
+    need(argument * (2 if major == 5 else 1) <= len(data) - at, "structured value: truncated")
+    if major < 4:
+        value, at = bytes(data[at:at + argument]), at + argument
+        try:
+            return (value if major == 2 else value.decode("utf-8")), at
+        except UnicodeDecodeError:
+            raise Refused("structured value: a text is not UTF-8") from None
+    need(depth < NESTING_MAX, "structured value: nested too deeply")
+    items, last = ([] if major == 4 else {}), -1
+    for _ in range(argument):
+        value, at = cbor_item(data, at, depth + 1)
+        if major == 4:
+            items.append(value)
+            continue
+        need(type(value) is int and value > last, "structured value: keys are not ascending unsigned integers")
+        last = value
+        items[last], at = cbor_item(data, at, depth + 1)
+    return items, at
+
+
+# The tables of structured values, with the fields that this reader looks at: a range is an
+# integer within it, a number that many bytes, a list an array, `?` a field that may be absent.
+U32, U64, I64 = range(1 << 32), range(1 << 64), range(-1 << 63, 1 << 63)
+CONFIG_MAP = {2: ("features", [str]), 3: ("encrypted", bool), 4: ("recipients", [str]),
+              5: ("writers", [{1: ("key", 32)}])}
+STREAM = {1: ("frame_type", range(256)), 2: ("chunks", U64), 3: ("inline", bytes), 4: ("lists", [32])}
+CLEAR = {1: ("id", 16), 2: ("features", [str]), 3: ("kind", U64), 6: ("finished_at", I64),
+         9: ("tags", [{1: ("key", str), 2: ("value", str)}]), 12: ("streams", [STREAM])}
+SEALED_PART = {1: ("database", str), 3: ("server_version", U32), 7: ("entries_stream", U32)}
+DATA = {1: ("stream", U32), 2: ("encoding", U64), 3: ("columns", [str]), 4: ("rows", U64), 5: ("bytes", U64)}
+ENTRY = {1: ("kind", str), 3: ("schema?", str), 4: ("name", str), 10: ("data?", DATA)}
+DIRECTORY = {1: ("objects", [{1: ("name", str), 2: ("offset", U64), 3: ("length", U64)}])}
+
+
+def shaped(what, value, shape):
+    """A value that has the types of a table; maps come back with names for keys."""
+    if isinstance(shape, dict):
+        need(isinstance(value, dict), f"{what} is not a map")
+        out = {}
+        for key, (name, inner) in shape.items():
+            absent = value.get(key) is None
+            need(not absent or name.endswith("?"), f"{what} has no field \"{name}\"")
+            name = name.rstrip("?")
+            out[name] = None if absent else shaped(f"{what}: {name}", value[key], inner)
+        return out
+    if isinstance(shape, list):
+        need(isinstance(value, list), f"{what} is not an array")
+        return [shaped(what, item, shape[0]) for item in value]
+    if isinstance(shape, range):
+        need(type(value) is int and value in shape, f"{what} is not valid")
+    elif isinstance(shape, int):
+        need(isinstance(value, bytes) and len(value) == shape, f"{what} is not {shape} bytes")
+    else:
+        need(type(value) is shape, f"{what} is of another type")
+    return value
+
+
+def structured(what, data, shape):
+    value, end = cbor_item(data, 0)
+    need(end == len(data), f"{what}: bytes follow its end")
+    value = shaped(what, value, shape)
+    need(not value.get("features"), f"{what} needs a newer reader, for: {value.get('features')}")
+    return value
+
+
+class Identity:
+    """The identity file: whom to believe, and the secrets that open keys."""
+
+    def __init__(self, text):
+        self.repository = self.owner = None
+        self.secrets = []
+        for line in map(str.strip, text.splitlines()):
+            if found := re.fullmatch(r"# pgkeep repository: ([0-9a-f]{32})", line):
+                self.repository = bytes.fromhex(found[1])
+            elif found := re.fullmatch(r"# pgkeep owner: ([0-9a-f]{64})", line):
+                self.owner = bytes.fromhex(found[1])
+            elif line and not line.startswith("#"):
+                try:
+                    self.secrets.append(pyrage.x25519.Identity.from_str(line))
+                except pyrage.IdentityError:
+                    raise Refused("the identity file holds a line that is no age secret") from None
+        if self.owner is None:
+            print("the identity file names no owner: anybody may have written what is read", file=sys.stderr)
+
+
+class Store:
+    """Where objects lie: name -> file, offset and length; of a folder or of a single file."""
+
+    def __init__(self, path, identity):
+        need(os.path.exists(path), f"there is no repository at {path!r}")
+        self.objects = {}
+        if not os.path.isdir(path):
+            self.read_directory(path, identity)
+        for folder, _, files in os.walk(path):
+            for file in (os.path.join(folder, name) for name in files):
+                self.objects[os.path.relpath(file, path).replace(os.sep, "/")] = file, 0, os.path.getsize(file)
+
+    def read_directory(self, path, identity):
+        size = os.path.getsize(path)
+        self.objects[path] = path, 0, size
+        repository, _, _ = object_header("single file", self.read(path, 0, 64), SINGLE_FILE)
+        need(identity.repository in (None, repository), "the file is of another repository")
+        trailer = self.read(path, max(size - 32, 0), 32)
+        end, length, crc, magic = layout("single file trailer", "<QQ8xI4s", trailer)
+        check_crc("single file trailer", trailer[:24], crc)
+        need(magic == b"DNEK" and length <= BODY_MAX and end + 32 + length + 32 == size, "the single file is truncated")
+        header, directory = self.read(path, end, 32), self.read(path, end + 32, length)
+        magic, name_len, object_len, record_crc, crc = layout("end record", "<4sH2xQI8xI", header)
+        check_crc("end record", header[:28], crc)
+        check_crc("end record", directory, record_crc)
+        need((magic, name_len, object_len) == (b"PGKR", 0, length), "the end record is not valid")
+        objects = structured("directory", directory, DIRECTORY)["objects"]
+        need(len(objects) <= OBJECTS_MAX, "directory: too many objects")
+        for item in objects:
+            name = item["name"]
+            need(re.fullmatch(r"[a-z0-9_-][a-z0-9_.-]*(/[a-z0-9_-][a-z0-9_.-]*)+", name) and len(name) <= 255
+                 and name not in self.objects, f"directory: {name!r} is no valid name, or twice")
+            need(item["offset"] + item["length"] <= end, f"directory: {name} lies outside the records")
+            self.objects[name] = path, item["offset"], item["length"]
+
+    def names(self, pattern):
+        return [name for name in sorted(self.objects) if re.fullmatch(pattern, name)]
+
+    def read(self, name, offset, size):
+        path, start, length = self.objects[name]
+        with open(path, "rb") as file:
+            file.seek(start + offset)
+            return file.read(max(0, min(size, length - offset)))
+
+
+def object_header(what, data, object_type):
+    """Repository id, own id and body length."""
+    magic, version, found, repository, own_id, body_len, crc = layout(what, "<8sHB5x16s16sQ4xI", data)
+    need(magic == b"PGKEEP\x1a\n", f"{what} does not begin with its magic bytes")
+    need(version == 1, f"{what} has format version {version}, this reader knows 1")
+    check_crc(f"{what}: header", data[:60], crc)
+    need(found == object_type, f"{what} is an object of another type")
+    need(body_len <= BODY_MAX, f"{what}: the body length is above its limit")
+    return repository, own_id, body_len
+
+
+class FrameHeader:
+    def __init__(self, what, data):
+        self.raw = data[:96]
+        (magic, version, self.frame_type, self.suite, self.stored_len, self.key, self.chunk, self.nonce,
+         self.payload_crc, crc) = layout(what, "<4sBBBxI4x16s32s12s12xII", data)
+        need(magic == b"PGKF", f"{what} does not begin with its magic bytes")
+        need(version == 1, f"{what} has format version {version}, this reader knows 1")
+        check_crc(f"{what}: header", self.raw[:92], crc)
+        need(self.frame_type in FRAME_TYPES, f"{what}: unknown frame type {self.frame_type}")
+        need(self.suite <= 2, f"{what} has an unknown suite")
+        need((24 if self.suite else 8) <= self.stored_len <= STORED_MAX, f"{what}: the payload length is not valid")
+        need(any(self.key) == (self.suite > 0) and (self.suite or not any(self.nonce)), f"{what}: suite and key differ")
+        need(not self.suite or self.frame_type not in (LIST, FOOTER), f"{what}: a clear type is sealed")
+        need(self.frame_type != FOOTER or not any(self.chunk), f"{what}: a footer names a chunk")
+
+
+def plain_of(what, inner):
+    """Flags and plain bytes of what was under the seal."""
+    codec, flags, size = layout(what, "<BB2xI", inner)
+    body = inner[8:]
+    need(codec < 2 and flags < 2 and size <= PLAIN_MAX, f"{what}: codec, flags or plain length are not valid")
+    if codec == 1:
+        try:
+            facts = zstandard.get_frame_parameters(body)
+            need(facts.content_size == size and not facts.dict_id and facts.window_size <= PLAIN_MAX,
+                 f"{what}: its zstd frame is not of {size} plain bytes")
+            body = zstandard.ZstdDecompressor().decompress(body, max_output_size=size, allow_extra_data=False)
+        except zstandard.ZstdError as error:
+            raise Refused(f"{what}: zstd: {error}") from None
+    need(len(body) == size, f"{what}: the body has another length than it says")
+    return flags, body
+
+
+def references(data):
+    """The chunk ids and flags of a stream."""
+    found = [layout("chunk reference", "<32sB3x", data, at) for at in range(0, len(data), 36)]
+    need(all(flags < 2 for _, flags in found), "a chunk reference has an unknown flag")
+    return found
+
+
+def footer_lines(what, data):
+    """Chunk id and offset of each frame of a pack, and where the last one ends."""
+    need(len(data) % 48 == 0 and len(data) // 48 <= PACK_FRAMES_MAX, f"{what}: lines are not whole or too many")
+    found, end = [], 64
+    for at in range(0, len(data), 48):
+        chunk, frame_type, stored_len, offset = layout(what, "<32sB3xIQ", data, at)
+        need(frame_type in FRAME_TYPES, f"{what}: unknown frame type {frame_type}")
+        need(offset == end and stored_len <= STORED_MAX, f"{what}: frames do not lie back to back")
+        end += 96 + stored_len
+        found.append((chunk, offset))
+    return found, end
+
+
+class Repository:
+    def __init__(self, path, identity):
+        self.store, self.identity, self.repository = Store(path, identity), identity, identity.repository
+        self.keys, self.chunks, self.writers = {}, {}, []
+        configs = self.store.names("config/[0-9]{8}")
+        need(configs, "there is no config: this is no repository")
+        number = int(configs[-1][7:])
+        config = structured("config", self.signed(configs[-1], CONFIG, number.to_bytes(16, "big")), CONFIG_MAP)
+        need(number > 0 and max(len(config["recipients"]), len(config["writers"])) <= PARTIES_MAX
+             and config["encrypted"] == bool(config["recipients"]), "the config is not valid")
+        self.writers = [writer["key"] for writer in config["writers"]]
+        self.naming = self.key(SECRETS_ID, 2)
+        self.read_footers()
+
+    def signed(self, name, object_type, own_id):
+        """The body of a signed object, its signer checked."""
+        data = self.store.read(name, 0, 64 + BODY_MAX + 104 + 1)
+        repository, found_id, body_len = object_header(name, data, object_type)
+        self.repository = self.repository or repository
+        need((repository, found_id) == (self.repository, own_id), f"{name} has another repository or id than its place")
+        body = data[64:64 + body_len]
+        crc, signer, signature = layout(name, "<I4x32s64s", data, 64 + body_len)
+        check_crc(name, body, crc)
+        need(len(data) == 64 + body_len + 104, f"{name}: bytes follow its end")
+        signers = [self.identity.owner or signer] if object_type == CONFIG else self.writers
+        need(signer in signers, f"{name} is not signed by {'the owner' if object_type == CONFIG else 'a writer'}")
+        try:
+            message = b"pgkeep signed object v1\0" + data[:64] + body
+            Ed25519PublicKey.from_public_bytes(signer).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            raise Refused(f"{name}: the signature is wrong") from None
+        return body
+
+    def key(self, key_id, purpose):
+        """A key by its id: a data key, or the naming key of the repository secrets."""
+        reason = "it is not there"
+        names = self.store.names(f"keys/{key_id.hex()}-[0-9a-f]{{8}}[.](age|key)")
+        for name in names if key_id not in self.keys else ():
+            try:
+                data = self.store.read(name, 0, KEY_MAX)
+                check_crc("key object", data, int(name[-12:-4], 16))
+                content = pyrage.decrypt(data, self.identity.secrets) if name.endswith("age") else data
+                form = "<8sB7x16s16s32s" + ("32s" if purpose == 2 else "")
+                need(len(content) == struct.calcsize(form), "the key has another length")
+                magic, code, repository, own_id, key, *_ = layout("key", form, content)
+                need(magic == b"PGKKEY1\n" and code == purpose, "it is no key, or one for another purpose")
+                need((repository, own_id) == (self.repository, key_id), "it has another repository or id than its place")
+                self.keys[key_id] = key
+            except (Refused, pyrage.DecryptError) as error:
+                reason = f"{name}: {error}"
+        what = "repository secrets" if purpose == 2 else f"data key {key_id.hex()}"
+        need(key_id in self.keys, f"the {what} cannot be opened: {reason}")
+        return self.keys[key_id]
+
+    def open_frame(self, what, data):
+        """Header, flags and plain bytes of a frame, every check made."""
+        header, payload = FrameHeader(what, data), data[96:]
+        need(len(payload) == header.stored_len, f"{what} is truncated")
+        check_crc(f"{what}: payload", payload, header.payload_crc)
+        if header.suite:
+            info = b"pgkeep frame key v1\0" + bytes([header.suite, header.frame_type]) + header.chunk
+            key = HKDF(hashes.SHA256(), 32, None, info).derive(self.key(header.key, 1))
+            try:
+                aead = (AESGCM, ChaCha20Poly1305)[header.suite - 1](key)
+                payload = aead.decrypt(header.nonce, payload, header.raw[:88])
+            except InvalidTag:
+                raise Refused(f"{what}: the seal does not fit: it was changed, or the key is another") from None
+        flags, plain = plain_of(what, payload)
+        if header.frame_type != FOOTER:
+            computed = blake3.blake3(bytes([header.frame_type, flags]) + plain, key=self.naming).digest()
+            need(computed == header.chunk, f"{what}: its content has another chunk id")
+        return header, flags, plain
+
+    def read_footers(self):
+        """Learns where chunks lie. Packs that cannot be read are passed over; indexes only repeat the footers."""
+        for name in self.store.names("packs/[0-9a-f]{2}/[0-9a-f]{32}"):
+            try:
+                for chunk, offset in self.footer(name):
+                    self.chunks.setdefault(chunk, []).append((name, offset))
+            except Refused as error:
+                print(f"passed over a pack: {error}", file=sys.stderr)
+
+    def footer(self, name):
+        size = self.store.objects[name][2]
+        repository, own_id, _ = object_header(name, self.store.read(name, 0, 64), PACK)
+        need(repository == self.repository and own_id.hex() == name[9:],
+             f"{name} has another repository or id than its place")
+        trailer = self.store.read(name, max(size - 32, 0), 32)
+        offset, length, frames, crc, magic = layout(f"{name}: trailer", "<QQI4xI4s", trailer)
+        check_crc(f"{name}: trailer", trailer[:24], crc)
+        need(magic == b"KCAP" and 64 <= offset == size - length - 32 and 104 <= length <= 96 + STORED_MAX
+             and size <= PACK_MAX, f"{name}: the trailer does not fit")
+        header, _, plain = self.open_frame(f"{name}: footer", self.store.read(name, offset, length))
+        lines, end = footer_lines(name, plain)
+        need(header.frame_type == FOOTER and len(lines) == frames and end == offset, f"{name}: the footer does not fit")
+        return lines
+
+    def chunk(self, chunk, frame_type):
+        """Flags and plain bytes of a chunk, from any copy that is whole."""
+        reason = "no pack has it"
+        for name, offset in self.chunks.get(chunk, []):
+            what = f"{name} at {offset}"
+            try:
+                size = FrameHeader(what, self.store.read(name, offset, 96)).stored_len
+                header, flags, plain = self.open_frame(what, self.store.read(name, offset, 96 + size))
+                need(header.chunk == chunk, f"{what} is another chunk")
+                need(header.frame_type == frame_type, f"{what} is of another type than its stream")
+                return flags, plain
+            except Refused as error:
+                reason = error
+        raise Refused(f"chunk {chunk.hex()} cannot be read: {reason}")
+
+    def manifest(self, backup):
+        """The clear part of a backup, and its sealed frame."""
+        body, name = self.signed(f"backups/{backup}", MANIFEST, bytes.fromhex(backup)), f"backup {backup}"
+        (size,) = layout(name, "<I", body)
+        need(size <= min(CLEAR_MAX, len(body) - 4), f"{name}: the clear part is too long")
+        clear = structured(name, body[4:4 + size], CLEAR)
+        need(clear["id"].hex() == backup, f"{name} has another id inside")
+        return clear, body[4 + size:]
+
+    def backups(self):
+        """The clear parts of all backups that can be read."""
+        for name in self.store.names("backups/[0-9a-f]{32}"):
+            try:
+                yield self.manifest(name[8:])[0]
+            except Refused as error:
+                print(f"passed over a backup: {error}", file=sys.stderr)
+
+
+class Backup:
+    """One backup: what its manifest says, and its entries."""
+
+    def __init__(self, repository, backup):
+        found = [name[8:] for name in repository.store.names("backups/[0-9a-f]{32}") if name[8:].startswith(backup)]
+        need(len(found) == 1, f"{len(found)} backups have an id that begins with {backup!r}")
+        self.repository = repository
+        self.clear, sealed = repository.manifest(found[0])
+        need(self.clear["kind"] == 1, f"backup {found[0]} is of a kind that this reader does not know")
+        header, _, plain = repository.open_frame(f"backup {found[0]}: sealed part", sealed)
+        need(header.frame_type == SEALED, "the sealed part is a frame of another type")
+        self.sealed = structured("sealed part", plain, SEALED_PART)
+        data, at, self.entries = b"".join(self.stream(self.sealed["entries_stream"], ENTRIES)), 0, []
+        while at < len(data):
+            value, at = cbor_item(data, at)
+            self.entries.append(shaped("entry", value, ENTRY))
+
+    def stream(self, number, frame_type):
+        """The plain bytes of a stream, chunk by chunk."""
+        need(number < len(self.clear["streams"]), f"there is no stream {number}")
+        stream = self.clear["streams"][number]
+        need(stream["frame_type"] == frame_type, f"stream {number} is of another type")
+        listed = references(stream["inline"])
+        need(len(listed) <= INLINE_MAX and not (listed and stream["lists"]), f"stream {number} is not valid")
+        for chunk in stream["lists"]:
+            listed += references(self.repository.chunk(chunk, LIST)[1])
+        need(len(listed) == stream["chunks"], f"stream {number} has another number of chunks than it says")
+        need(not listed or listed[-1][1] == 0, f"stream {number}: its last row has no end")
+        for chunk, flags in listed:
+            found, plain = self.repository.chunk(chunk, frame_type)
+            need(found == flags, f"chunk {chunk.hex()} has other flags than its reference")
+            yield plain
+
+    def rows(self, data):
+        """The rows of a table in COPY text, each without its newline; counts are checked."""
+        need(data["encoding"] == 1, "the rows are not in COPY text: this reader knows no other row encoding yet")
+        rest, rows, size = [], 0, 0
+        for plain in self.stream(data["stream"], ROWS):
+            size += len(plain)
+            lines = plain.split(b"\n")
+            if len(lines) > 1:
+                lines[0], rest = b"".join(rest) + lines[0], []
+            rows += len(lines) - 1
+            yield from lines[:-1]
+            rest.append(lines[-1])
+        need(not any(rest), "the last row has no end")
+        need((rows, size) == (data["rows"], data["bytes"]), f"{rows} rows, {size} bytes found; "
+             f"the backup says {data['rows']} rows, {data['bytes']} bytes")
+
+
+ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+def csv_line(row, columns):
+    """A row as PostgreSQL's COPY (FORMAT csv) writes it: NULL is empty, an empty text is quoted."""
+    fields = row.split(b"\t") if columns or row else []
+    need(len(fields) == columns, f"a row has {len(fields)} fields instead of {columns}")
+    out = []
+    for field in fields:
+        value = re.sub(rb"\\(.?)", lambda found: ESCAPES.get(found[1], found[1]), field, flags=re.DOTALL)
+        if field == b"\\N":
+            value = b""
+        elif not value or re.search(rb'[",\r\n]', value) or (columns == 1 and value == b"\\."):
+            value = b'"' + value.replace(b'"', b'""') + b'"'
+        out.append(value)
+    return b",".join(out) + b"\n"
+
+
+def run(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repository")
+    parser.add_argument("--identity", required=True)
+    parser.add_argument("command", choices=("list", "show", "csv"))
+    parser.add_argument("backup", nargs="?", default="", help="the first digits of its id")
+    parser.add_argument("table", nargs="?")
+    options = parser.parse_args(arguments)
+    with open(options.identity, encoding="utf-8", errors="replace") as file:
+        repository = Repository(options.repository, Identity(file.read()))
+    if options.command == "list":
+        for clear in sorted(repository.backups(), key=lambda clear: (clear["finished_at"], clear["id"])):
+            print(clear["id"].hex(), clear["finished_at"], *(f"{tag['key']}={tag['value']}" for tag in clear["tags"]))
+        return
+    backup = Backup(repository, options.backup)
+    with_rows = {f"{entry['schema']}.{entry['name']}": entry["data"] for entry in backup.entries if entry["data"]}
+    if options.command == "show":
+        print(f"database {backup.sealed['database']!r} of server version {backup.sealed['server_version']}")
+        for name, data in with_rows.items():
+            print(f"{name!r}: {data['rows']} rows")
+        return
+    need(options.table in with_rows, f"the backup has no rows of a table {options.table!r}")
+    columns = with_rows[options.table]["columns"]
+    for row in backup.rows(with_rows[options.table]):
+        sys.stdout.buffer.write(csv_line(row, len(columns)))
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:])
+    except (Refused, OSError) as refused:
+        sys.exit(f"pgkeep_reader: {refused}")
