@@ -15,6 +15,7 @@ use crate::limits;
 use crate::name;
 use crate::reader::{Reader, limited};
 use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
 
 /// The first four bytes of a record.
 pub const RECORD_MAGIC: &[u8; 4] = b"PGKR";
@@ -97,7 +98,8 @@ impl Directory {
     /// Reads the directory of a file whose end record begins at `end_offset`.
     ///
     /// # Errors
-    /// [`FormatError`] when an object has no valid name or lies outside the records.
+    /// [`FormatError`] when an object has no valid name, or that of another one, or lies
+    /// outside the records.
     pub fn decode(bytes: &[u8], end_offset: u64) -> Result<Self, FormatError> {
         let directory: Self = cbor::decode("directory", bytes)?;
         limited(
@@ -105,10 +107,14 @@ impl Directory {
             directory.objects.len() as u64,
             limits::FILE_OBJECTS_MAX as u64,
         )?;
+        let mut names = BTreeSet::new();
         for object in &directory.objects {
             // A name of a later version is passed over by whoever looks for objects.
             if !name::is_well_formed(&object.name) {
                 return Err(FormatError::invalid("directory", "an object has no valid name"));
+            }
+            if !names.insert(&object.name) {
+                return Err(FormatError::invalid("directory", "an object is there twice"));
             }
             if object.offset.checked_add(object.len).is_none_or(|end| end > end_offset) {
                 return Err(FormatError::invalid("directory", "an object lies outside the file"));

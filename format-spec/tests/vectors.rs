@@ -31,6 +31,21 @@ fn every_structure_is_read_as_the_vectors_say() {
     assert!(count >= 250, "only {count} vectors were found");
 }
 
+/// Lengths and counts that lie are refused before memory is taken for them: the same walk
+/// ends well where a process may have no more than 256 MiB of address space.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_vector_makes_the_decoders_take_much_memory() {
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 262144 && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "every_structure_is_read_as_the_vectors_say", "--test-threads=1"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for item in std::fs::read_dir(folder).unwrap() {

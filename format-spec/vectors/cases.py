@@ -415,6 +415,7 @@ def single_files(cases):
     cases.good(what, "a-name-of-a-later-version", directory(later), ok(later), end_offset=65)
     cases.bad(what, "object-behind-the-end", directory(*pair), "invalid", end_offset=199)
     cases.bad(what, "offset-beyond-all-bounds", directory((pair[0][0], HUGE, 3)), "invalid", end_offset=200)
+    cases.bad(what, "a-name-twice", directory(pair[0], pair[1], pair[0]), "invalid", end_offset=200)
     for name, text in (("leads-up", "packs/../../etc/passwd"), ("is-absolute", "/etc/passwd"), ("has-one-part", "config"),
                        ("has-an-empty-part", "a//b"), ("is-hidden", "packs/.b"), ("has-upper-case", "a/B"),
                        ("has-a-backslash", "a/b\\c"), ("is-empty", ""), ("has-256-bytes", "a/" + "b" * 254)):

@@ -33,7 +33,8 @@ CLIENTS = (b"1\tAda\t\\N\n" b"2\tBob \"the builder\"\tone\\ntwo\\\\three\\tfour\
 CLIENTS_CSV = ('1,Ada,\n2,"Bob ""the builder""","one\ntwo\\three\tfour"\n3,"",",comma"\n'
                '4,Héron,\\N\n')
 LOG = [f"{n}\t{'x' * (n % 7)}\n".encode() for n in range(40)]
-TEXT_TABLES = {"app.clients": CLIENTS_CSV, "app.Nothing \"here\"": "\n\n\n",
+PIECES = b"16400\t0\t\\\\x00ff\n16400\t9\t\\\\x01\n"
+TEXT_TABLES = {"None.BLOBS": "16400,0,\\x00ff\n16400,9,\\x01\n", "app.clients": CLIENTS_CSV, "app.Nothing \"here\"": "\n\n\n",
                "app.log": "".join(f"{n},{'x' * (n % 7) or chr(34) * 2}\n" for n in range(40)),
                "app.empty": ""}
 
@@ -104,7 +105,8 @@ def entries():
             ("binary", [("n", "integer")], 5, 2, 2, 20)):
         out.append(table(name, columns, 0))
         out.append(rows(name, columns, len(out) - 1, number, encoding, count, size))
-    out.append({1: "BLOBS", 2: 1, 4: "", 5: "", 7: [], 10: {1: 6, 2: 3, 3: [], 4: 2, 5: 20}})
+    out.append({1: "BLOBS", 2: 1, 4: "BLOBS", 5: "", 7: [],
+                10: {1: 6, 2: 1, 3: ["loid", "offset", "data"], 4: 2, 5: len(PIECES)}})
     out.append({1: "A KIND OF LATER", 2: 2, 4: "x", 5: "SELECT 1;", 7: [0]})
     return out
 
@@ -148,8 +150,7 @@ class Repository:
         lists = [first.chunk(LIST, b"".join(parts[:12])), first.chunk(LIST, b"".join(parts[12:]), 0, RAW)]
         log = stream(ROWS, parts, lists)
         binary = stream(ROWS, [first.chunk(ROWS, b"".join(struct.pack(">hii", 1, 4, n) for n in (1, 2)))])
-        pieces = [cbor({1: 16400, 2: offset, 3: bytes([offset])}) for offset in (0, 9)]
-        objects = stream(ROWS, [first.chunk(ROWS, b"".join(pieces))])
+        objects = stream(ROWS, [first.chunk(ROWS, PIECES)])
         # Frames and streams of a type that comes later are passed over.
         later = stream(200, [first.chunk(200, b"later")])
         streams = [definition, self.clients, nothing, log, stream(ROWS, []), binary, objects, later]
@@ -293,7 +294,7 @@ def all_repositories():
         found[f"{name}.identity"] = identity(repository.encrypted)
         order = ("config/", "keys/", "packs/", "indexes/", "backups/")
         objects = sorted(repository.objects.items(), key=lambda item: [item[0].startswith(p) for p in order][::-1])
-        found[f"{name}.pgkeep"] = single_file(REPOSITORY, made("file id", 16), objects)
+        found[f"{name}.pgkeep"] = single_file(REPOSITORY, bytes(16), objects)
     expected = {
         "repository": REPOSITORY.hex(),
         "backups": [{"id": FIRST.hex(), "finished_at": 1_700_000_005_000_000},
