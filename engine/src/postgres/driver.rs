@@ -22,12 +22,12 @@ pub(super) struct Driver {
 /// So the driver learns what SCRAM can bind to.
 pub(super) struct Settled;
 
-impl TlsConnect<Stream> for Settled {
-    type Stream = Stream;
+impl<S: TlsStream + Unpin> TlsConnect<S> for Settled {
+    type Stream = S;
     type Error = std::io::Error;
-    type Future = Ready<Result<Stream, std::io::Error>>;
+    type Future = Ready<Result<S, std::io::Error>>;
 
-    fn connect(self, stream: Stream) -> Self::Future {
+    fn connect(self, stream: S) -> Self::Future {
         ready(Ok(stream))
     }
 }
@@ -37,6 +37,12 @@ impl TlsStream for Stream {
         use tokio_postgres::tls::ChannelBinding;
         tls::channel_binding(self)
             .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+impl TlsStream for &mut Stream {
+    fn channel_binding(&self) -> tokio_postgres::tls::ChannelBinding {
+        TlsStream::channel_binding(&**self)
     }
 }
 

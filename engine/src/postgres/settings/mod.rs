@@ -203,6 +203,13 @@ impl Settings {
         &self.hosts
     }
 
+    /// The hosts alone, for people: `db.example.org:5432`, with `,` between several.
+    #[must_use]
+    pub fn host_text(&self) -> String {
+        let texts: Vec<String> = self.hosts.iter().map(Host::text).collect();
+        texts.join(",")
+    }
+
     /// The password for `host`: the one given, else the one in the password file.
     pub(super) fn password_for(&self, host: &Host) -> Option<&Password> {
         self.password.as_ref().or_else(|| {
@@ -218,6 +225,16 @@ impl Settings {
 }
 
 impl Host {
+    fn text(&self) -> String {
+        let port = self.port;
+        match &self.address {
+            Address::Tcp { name, ip: Some(ip) } if name.is_empty() => format!("{ip}:{port}"),
+            Address::Tcp { name, .. } => format!("{name}:{port}"),
+            Address::Unix(directory) => format!("{}:{port}", directory.display()),
+            Address::DefaultUnix => format!("local:{port}"),
+        }
+    }
+
     /// The name under which the password file knows the host: `localhost` for a socket in a
     /// default directory.
     fn passfile_name(&self) -> String {

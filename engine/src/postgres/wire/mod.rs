@@ -77,6 +77,12 @@ impl WireSession {
         Ok(session)
     }
 
+    /// The process id of the server's side; 0 when it gave none.
+    #[must_use]
+    pub fn backend(&self) -> u32 {
+        self.cancel.backend()
+    }
+
     /// A handle that can stop what this session does.
     #[must_use]
     pub fn cancel(&self) -> Cancel {

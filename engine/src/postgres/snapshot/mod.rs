@@ -1,0 +1,193 @@
+//! One view of the database for many connections: the coordinator's transaction, whose
+//! snapshot every worker imports.
+//!
+//! As long as a [`Snapshot`] is open its session is in a read-only transaction, holds the
+//! locks that were asked for, and keeps the server from removing rows that it can see.
+
+mod lock;
+
+use super::settings::Settings;
+use super::{Session, WireSession, literal};
+use crate::{Error, ErrorKind, Result};
+use std::time::Duration;
+
+/// What pg_dump sets as well, and a little more: the text of a value must be the same
+/// whatever the role's own settings are, timeouts must not end a long read, and a row
+/// policy must be an error and not a smaller backup.
+const SESSION_SETTINGS: &str = "
+    SET search_path = '';
+    SET DateStyle = ISO;
+    SET IntervalStyle = postgres;
+    SET TimeZone = 'UTC';
+    SET bytea_output = hex;
+    SET extra_float_digits = 3;
+    SET quote_all_identifiers = off;
+    SET synchronize_seqscans = off;
+    SET jit = off;
+    SET row_security = off;
+    SET statement_timeout = 0;
+    SET lock_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SET idle_session_timeout = 0;";
+
+/// Only system views and functions may be expanded while catalogs are read: a view in the
+/// place of a table must not run its owner's code as us. Servers have it since the minor
+/// releases of August 2024.
+const RESTRICT_KINDS: &str = "
+    SELECT pg_catalog.set_config(name, 'view, foreign-table', false)
+    FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind';";
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// An exported snapshot with the session that holds it.
+pub struct Snapshot {
+    session: Session,
+    name: String,
+    xids: String,
+    lsn: u64,
+    timeline: u32,
+}
+
+impl Snapshot {
+    /// Opens the coordinator's session, begins its transaction and exports the snapshot.
+    ///
+    /// # Errors
+    /// As [`Session::connect`] and [`Session::query`].
+    pub async fn open(settings: &Settings) -> Result<Self> {
+        let session = Session::connect(settings, "backup").await?;
+        session.execute(&session_settings(session.major())).await?;
+        session.execute(BEGIN).await?;
+        let position = session
+            .query(
+                "SELECT in_recovery, \
+                   CASE WHEN in_recovery THEN pg_catalog.pg_last_wal_replay_lsn() \
+                        ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0' AS lsn, \
+                   CASE WHEN in_recovery THEN \
+                       (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())::text \
+                     ELSE pg_catalog.substr(pg_catalog.pg_walfile_name( \
+                       pg_catalog.pg_current_wal_lsn()), 1, 8) END AS timeline \
+                 FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) r",
+            )
+            .await?;
+        let position = only(&position)?;
+        let radix = if position.bool("in_recovery")? { 10 } else { 16 };
+        let timeline = u32::from_str_radix(position.text("timeline")?, radix).map_err(|error| {
+            Error::new(ErrorKind::Server, "server returned a timeline that is no number")
+                .because(error)
+        })?;
+        let lsn = position.parse("lsn")?;
+        let rows = session
+            .query(
+                "SELECT pg_catalog.pg_export_snapshot() AS name, \
+                 pg_catalog.pg_current_snapshot() AS xids",
+            )
+            .await?;
+        let row = only(&rows)?;
+        let (name, xids) = (row.text("name")?.to_owned(), row.text("xids")?.to_owned());
+        Ok(Self { name, xids, lsn, timeline, session })
+    }
+
+    /// The coordinator's session, in its transaction; for reading catalogs.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// `pg_current_snapshot()`: the transactions it sees. This, not [`Snapshot::lsn`], says
+    /// exactly which commits are part of it; but on a standby it leaves out those that were
+    /// in progress on the primary.
+    #[must_use]
+    pub fn xids(&self) -> &str {
+        &self.xids
+    }
+
+    /// The position in the WAL when the snapshot was taken, read right after it. Commits
+    /// near it may be on either side: [`Snapshot::xids`] tells.
+    #[must_use]
+    pub fn lsn(&self) -> u64 {
+        self.lsn
+    }
+
+    /// The timeline of the WAL that [`Snapshot::lsn`] is a position of.
+    #[must_use]
+    pub fn timeline(&self) -> u32 {
+        self.timeline
+    }
+
+    /// Opens a session for bulk rows on the same server that sees the same snapshot.
+    ///
+    /// # Errors
+    /// As [`WireSession::connect`] and [`WireSession::execute`].
+    pub async fn join(&self) -> Result<WireSession> {
+        let mut wire = WireSession::connect(self.session.settings(), "backup").await?;
+        wire.execute(&session_settings(self.session.major())).await?;
+        wire.execute(BEGIN).await?;
+        wire.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(&self.name))).await?;
+        Ok(wire)
+    }
+
+    /// Locks tables (schema, name) against being changed or dropped, in `ACCESS SHARE` mode,
+    /// until the snapshot is closed. Each lock may take `timeout`; zero is no limit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LockTimeout`], naming who is in the way; [`ErrorKind::Privilege`], naming
+    /// every table that the role may not read; else as [`Session::execute`]. The transaction
+    /// is of no use afterwards.
+    pub async fn lock(&self, tables: &[(String, String)], timeout: Duration) -> Result<()> {
+        let cancel = self.session.cancel();
+        for batch in lock::batches(tables) {
+            let wait = self.wait(self.session.backend(), tables, batch, timeout);
+            wait.run(self.session.execute(&lock::sql(batch)), &cancel).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Snapshot::lock`], in a worker's session.
+    ///
+    /// # Errors
+    /// As [`Snapshot::lock`].
+    pub async fn lock_on(
+        &self,
+        wire: &mut WireSession,
+        tables: &[(String, String)],
+        timeout: Duration,
+    ) -> Result<()> {
+        let cancel = wire.cancel();
+        let backend = wire.backend();
+        for batch in lock::batches(tables) {
+            let wait = self.wait(backend, tables, batch, timeout);
+            wait.run(wire.execute(&lock::sql(batch)), &cancel).await?;
+        }
+        Ok(())
+    }
+
+    fn wait<'a>(
+        &'a self,
+        backend: u32,
+        all: &'a [lock::Table],
+        batch: &'a [lock::Table],
+        timeout: Duration,
+    ) -> lock::Wait<'a> {
+        lock::Wait { settings: self.session.settings(), backend, all, batch, timeout }
+    }
+
+    /// Ends the transaction, which frees the locks, and closes the session.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] when the session was lost meanwhile.
+    pub async fn close(mut self) -> Result<()> {
+        self.session.execute("COMMIT").await?;
+        self.session.close().await;
+        Ok(())
+    }
+}
+
+/// What every session of a backup is told.
+fn session_settings(major: u32) -> String {
+    let timeout = if major >= 17 { "\n    SET transaction_timeout = 0;" } else { "" };
+    format!("{SESSION_SETTINGS}{timeout}{RESTRICT_KINDS}")
+}
+
+fn only(rows: &[super::Row]) -> Result<&super::Row> {
+    rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))
+}
