@@ -254,8 +254,9 @@ pub struct Entry {
     /// Empty for [`Kind::TableData`] and [`Kind::LargeObjectData`].
     #[n(5)]
     pub create: String,
-    /// SQL that drops it, with no `IF EXISTS` and no `CASCADE`; absent where dropping what
-    /// it [belongs to](Entry::belongs_to) drops it too.
+    /// SQL that drops it, with no `IF EXISTS`, and with `CASCADE` only for a type that goes
+    /// together with the functions that read and write it; absent where dropping something
+    /// else, such as what it [belongs to](Entry::belongs_to), drops it too.
     #[n(6)]
     pub drop: Option<String>,
     /// Positions of the entries that must be there first, ascending, each smaller than

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::{Address, Draft, Privileges, acl, array, satellites};
 use crate::Result;
-use crate::postgres::identifier;
+use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
 
 /// Every set of default privileges, by role, schema and sort of object.
@@ -12,7 +12,7 @@ pub(super) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
         .session
         .query(
-            "SELECT d.oid, r.rolname AS role, n.nspname, d.defaclobjtype AS type, \
+            "SELECT d.oid, r.rolname AS role, n.nspname, n.oid AS namespace, d.defaclobjtype AS type, \
                     d.defaclacl AS acl, \
                     CASE WHEN d.defaclnamespace = 0 THEN pg_catalog.acldefault( \
                       CASE d.defaclobjtype WHEN 'S' THEN 's' ELSE d.defaclobjtype END, \
@@ -39,7 +39,8 @@ pub(super) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
         if let Some(schema) = schema {
             prefix.push_str(&format!("IN SCHEMA {} ", identifier(schema)));
         }
-        let sql = acl::statements(&privileges, Some(role), &prefix, |role| roles.contains(role))?;
+        let exists = |role: &str| roles.contains(role);
+        let sql = acl::statements(&privileges, Some(role), &prefix, exists)?;
         if context.extension_of(address).is_some() || sql.is_empty() {
             continue;
         }
@@ -47,9 +48,27 @@ pub(super) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
         let mut draft = Draft::new(Kind::DefaultAcl, Section::PostData, schema, &name);
         draft.address = Some(address);
         draft.body = sql.into();
+        // What is set for all schemas, or for one that stays, would change what a restore
+        // makes next.
+        let back = Privileges {
+            items: Some(privileges.default.clone()),
+            default: privileges.items.clone().unwrap_or_default(),
+            ..privileges
+        };
+        draft.drop = Some(acl::statements(&back, Some(role), &prefix, exists)?);
+        if schema != Some("public") {
+            draft.belongs_to = schema_address(row)?;
+        }
         drafts.push(draft);
     }
     Ok(drafts)
+}
+
+fn schema_address(row: &Row) -> Result<Option<Address>> {
+    Ok(match row.optional("namespace")? {
+        Some(_) => Some(Address::new("pg_namespace", row.parse("namespace")?)),
+        None => None,
+    })
 }
 
 /// What ALTER DEFAULT PRIVILEGES calls a sort of object

@@ -105,7 +105,7 @@ async fn user_mappings(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
         .session
         .query(&format!(
-            "SELECT m.umid AS oid, m.srvid, m.srvname, m.umuser = 0 AS everybody, m.usename, \
+            "SELECT m.umid AS oid, m.srvname, m.umuser = 0 AS everybody, m.usename, \
                     {} AS options \
              FROM pg_catalog.pg_user_mappings m ORDER BY m.srvname, m.usename",
             options("m.umoptions")
@@ -124,7 +124,6 @@ async fn user_mappings(context: &Context<'_>) -> Result<Vec<Draft>> {
         let name = format!("{user} SERVER {server}");
         let mut draft = Draft::new(Kind::UserMapping, Section::PreData, None, &name);
         draft.address = Some(address);
-        draft.belongs_to = Some(Address::new("pg_foreign_server", row.parse("srvid")?));
         draft.body = format!("CREATE {target}{};", options_clause(row)?).into();
         draft.drop = Some(format!("DROP {target};"));
         drafts.push(draft);

@@ -62,9 +62,15 @@ fn group(row: &Row) -> Result<Draft> {
         default: array::optional_elements(row.optional("standard")?)?.unwrap_or_default(),
     });
     draft.target = Some(target);
-    let list = format!("pg_catalog.unnest('{{{}}}'::pg_catalog.oid[]) AS l (oid)", oids.join(","));
-    draft.body = format!("SELECT pg_catalog.lo_create(l.oid) FROM {list};").into();
-    draft.drop = Some(format!("SELECT pg_catalog.lo_unlink(l.oid) FROM {list};"));
+    let list = format!("'{{{}}}'::pg_catalog.oid[]", oids.join(","));
+    draft.body =
+        format!("SELECT pg_catalog.lo_create(l.oid) FROM pg_catalog.unnest({list}) AS l (oid);")
+            .into();
+    // Some may be gone where they are dropped, and DROP's IF EXISTS has no like here.
+    draft.drop = Some(format!(
+        "SELECT pg_catalog.lo_unlink(m.oid) FROM pg_catalog.pg_largeobject_metadata m \
+         WHERE m.oid = ANY ({list});"
+    ));
     Ok(draft)
 }
 

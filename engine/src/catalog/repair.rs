@@ -95,6 +95,15 @@ fn make_shells(graph: &mut Graph, circle: &[usize]) -> bool {
             graph.drafts.push(shell);
         }
         graph.redirect(&functions, *node, name);
+        // Neither can be dropped before the other, so the type takes its functions along.
+        if let Some(drop) = &mut graph.drafts[*node].drop
+            && !drop.ends_with(" CASCADE;")
+        {
+            *drop = format!("{} CASCADE;", drop.trim_end_matches(';'));
+        }
+        for function in functions {
+            graph.drafts[function].drop = None;
+        }
         any = true;
     }
     any
