@@ -141,7 +141,9 @@ impl RelationFacts {
     /// ` USING …`, or nothing for a heap.
     pub(super) fn access_method_clause(&self) -> String {
         match self.access_method.as_deref() {
-            None | Some("heap") => String::new(),
+            // A partitioned table that names one hands it on, also the default one.
+            None => String::new(),
+            Some("heap") if self.relkind != Relkind::Partitioned => String::new(),
             Some(name) => format!("\nUSING {}", identifier(name)),
         }
     }

@@ -13,6 +13,8 @@ use pgkeep_format::entry::{Kind, Section};
 pub(super) struct Table<'a> {
     pub(super) facts: &'a RelationFacts,
     pub(super) constraints: &'a [ConstraintFacts],
+    /// Of all relations, to find those of its parents.
+    pub(super) all_constraints: &'a Constraints,
     /// Its parents, members of extensions among them.
     pub(super) parents: Vec<&'a RelationFacts>,
     /// Whether constraints make NOT NULL, as they do since version 18.
@@ -42,10 +44,10 @@ pub(super) fn drafts(
     for facts in relations.of(&[Relkind::Table, Relkind::Partitioned]) {
         let parents =
             facts.parents.iter().filter_map(|parent| relations.with_members(*parent)).collect();
-        let constraints = constraints.of(facts.oid);
         let mut table = Table {
             facts,
-            constraints,
+            constraints: constraints.of(facts.oid),
+            all_constraints: constraints,
             parents,
             not_null_constraints: context.major() >= 18,
             making: Making::Alone,

@@ -187,9 +187,7 @@ fn not_null(table: &Table<'_>, column: &ColumnFacts) -> String {
         let inherited = table.making == Making::Inherits && inherits_not_null(table, column);
         return if column.not_null && !inherited { " NOT NULL".to_owned() } else { String::new() };
     }
-    let own = not_null_constraint(table, column)
-        .filter(|constraint| constraint.is_local || table.making == Making::Alone);
-    own.map_or_else(String::new, |constraint| {
+    own_not_null(table, column).map_or_else(String::new, |constraint| {
         format!(
             " CONSTRAINT {} NOT NULL{}",
             identifier(&constraint.name),
@@ -203,7 +201,7 @@ fn inherited_not_null(table: &Table<'_>, column: &ColumnFacts) -> Option<Element
     if is_defined_here(table, column) {
         return None;
     }
-    let constraint = not_null_constraint(table, column).filter(|constraint| constraint.is_local)?;
+    let constraint = own_not_null(table, column)?;
     let text = format!(
         "CONSTRAINT {} NOT NULL {}{}",
         identifier(&constraint.name),
@@ -213,11 +211,24 @@ fn inherited_not_null(table: &Table<'_>, column: &ColumnFacts) -> Option<Element
     Some(Element { text, part: None })
 }
 
-fn not_null_constraint<'a>(
-    table: &'a Table<'_>,
+/// The NOT NULL constraint of a column that no parent will bring: it is local, or the
+/// parents' are not valid, and so are made after the rows.
+fn own_not_null<'a>(table: &'a Table<'_>, column: &ColumnFacts) -> Option<&'a ConstraintFacts> {
+    let constraint = valid_not_null(table.constraints, column)?;
+    let brought = table.parents.iter().any(|parent| {
+        let theirs = parent.columns.iter().find(|theirs| theirs.name == column.name);
+        let constraints = table.all_constraints.of(parent.oid);
+        theirs.is_some_and(|theirs| valid_not_null(constraints, theirs).is_some())
+    });
+    let own = constraint.is_local || table.making == Making::Alone || !brought;
+    own.then_some(constraint)
+}
+
+fn valid_not_null<'a>(
+    constraints: &'a [ConstraintFacts],
     column: &ColumnFacts,
 ) -> Option<&'a ConstraintFacts> {
-    table.constraints.iter().find(|constraint| {
+    constraints.iter().find(|constraint| {
         constraint.contype == Contype::NotNull
             && constraint.validated
             && constraint.columns == [column.number]
