@@ -58,11 +58,12 @@ pub(super) async fn read(context: &Context<'_>) -> Result<Vec<(u32, ColumnFacts)
                           || pg_catalog.quote_ident(co.collname) END AS collation, \
                 CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END AS storage, \
                 a.attcompression, \
+                CASE WHEN a.attoptions IS NOT NULL THEN \
                 (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(o.option_name) || '=' \
                         || pg_catalog.quote_literal(o.option_value), ', ' ORDER BY n) \
                  FROM pg_catalog.unnest(a.attoptions) WITH ORDINALITY AS u(option, n), \
                       pg_catalog.pg_options_to_table(ARRAY[u.option]) AS o \
-                 WHERE o.option_name <> 'pg_attver') AS options, \
+                 WHERE o.option_name <> 'pg_attver') END AS options, \
                 NULLIF(a.attstattarget, -1) AS statistics, a.attacl, \
                 d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression \
          FROM pg_catalog.pg_attribute a \

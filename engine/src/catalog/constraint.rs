@@ -171,7 +171,8 @@ fn by_index(
     draft.address = Some(constraint.address());
     draft.target = Some(constraint.target(relation));
     draft.stands_for = vec![Address::new("pg_class", constraint.index)];
-    if constraint.parent == 0 {
+    // What is a part of a partitioned table's index goes with that one only.
+    if index.is_none_or(|index| index.parent == 0) {
         draft.drop = Some(format!(
             "ALTER TABLE ONLY {} DROP CONSTRAINT {};",
             relation.qualified(),

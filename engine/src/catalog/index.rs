@@ -28,7 +28,7 @@ pub(super) struct IndexFacts {
     /// (column number, target) of expression columns that have one.
     statistics: Vec<(i16, i32)>,
     /// The partitioned index that it is a part of, 0 for none.
-    parent: u32,
+    pub(super) parent: u32,
 }
 
 impl IndexFacts {
@@ -91,21 +91,26 @@ pub(super) async fn read(context: &Context<'_>) -> Result<Indexes> {
     let sql = format!(
         "SELECT i.indexrelid, n.nspname, c.relname, i.indrelid, i.indisvalid, \
                 i.indisclustered, i.indisreplident, c.relkind, ts.spcname, h.inhparent, \
-                EXISTS (SELECT FROM pg_catalog.pg_constraint co \
-                        WHERE co.conindid = i.indexrelid AND co.conrelid = i.indrelid \
-                        AND co.contype IN ('p', 'u', 'x')) AS of_constraint, \
+                co.conindid IS NOT NULL AS of_constraint, \
                 pg_catalog.pg_get_indexdef(i.indexrelid) AS definition, \
+                CASE WHEN c.reloptions IS NOT NULL THEN \
                 (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(o.option_name) || '=' \
                         || pg_catalog.quote_literal(o.option_value), ', ' ORDER BY u.n) \
                  FROM pg_catalog.unnest(c.reloptions) WITH ORDINALITY AS u(option, n), \
-                      pg_catalog.pg_options_to_table(ARRAY[u.option]) AS o) AS options, \
-                (SELECT pg_catalog.array_agg(a.attnum || ':' || a.attstattarget ORDER BY a.attnum) \
-                 FROM pg_catalog.pg_attribute a \
-                 WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0) AS statistics \
+                      pg_catalog.pg_options_to_table(ARRAY[u.option]) AS o) END AS options, \
+                st.statistics \
          FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
          JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN (SELECT DISTINCT conindid, conrelid FROM pg_catalog.pg_constraint \
+                    WHERE contype IN ('p', 'u', 'x')) co \
+           ON co.conindid = i.indexrelid AND co.conrelid = i.indrelid \
+         LEFT JOIN (SELECT attrelid, \
+                           pg_catalog.array_agg(attnum || ':' || attstattarget ORDER BY attnum) \
+                             AS statistics \
+                    FROM pg_catalog.pg_attribute WHERE attstattarget >= 0 AND attnum > 0 \
+                    GROUP BY attrelid) st ON st.attrelid = i.indexrelid \
          LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid \
          LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = c.reltablespace \
          WHERE t.relkind IN ('r', 'p', 'm') AND t.relpersistence <> 't' \

@@ -191,13 +191,15 @@ pub(super) async fn read(context: &Context<'_>) -> Result<Relations> {
 }
 
 fn query() -> String {
-    // Options are quoted one by one: a value may hold a comma.
+    // Options are quoted one by one: a value may hold a comma. Most relations have none,
+    // and CASE saves looking.
     let options = |array: &str, prefix: &str, condition: &str| {
         format!(
-            "(SELECT pg_catalog.string_agg('{prefix}' || pg_catalog.quote_ident(o.option_name) \
+            "CASE WHEN {array} IS NOT NULL THEN \
+             (SELECT pg_catalog.string_agg('{prefix}' || pg_catalog.quote_ident(o.option_name) \
                 || '=' || pg_catalog.quote_literal(o.option_value), ', ' ORDER BY n) \
               FROM pg_catalog.unnest({array}) WITH ORDINALITY AS u(option, n), \
-                   pg_catalog.pg_options_to_table(ARRAY[u.option]) AS o {condition})"
+                   pg_catalog.pg_options_to_table(ARRAY[u.option]) AS o {condition}) END"
         )
     };
     format!(
@@ -206,8 +208,9 @@ fn query() -> String {
                 pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's'::\"char\" \
                                       ELSE 'r'::\"char\" END, c.relowner) AS acl_default, \
                 am.amname, ts.spcname, {} AS options, {} AS toast_options, \
-                (SELECT o.option_value FROM pg_catalog.pg_options_to_table(c.reloptions) AS o \
-                 WHERE o.option_name = 'check_option') AS check_option, \
+                CASE WHEN c.reloptions IS NOT NULL THEN \
+                  (SELECT o.option_value FROM pg_catalog.pg_options_to_table(c.reloptions) AS o \
+                   WHERE o.option_name = 'check_option') END AS check_option, \
                 c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.relispopulated, \
                 c.relispartition, pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound, \
                 CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partkey, \
