@@ -171,8 +171,7 @@ async fn take(
     let packer = Packer::new(repository, pack_target);
     let (writer, packing) = ChunkWriter::begin(&secrets, &sealer, index, packer, progress);
     let copied = async {
-        let copied =
-            rows::copy_all(settings, &snapshot, &catalog, options, &writer, progress).await?;
+        let copied = rows::copy_all(&snapshot, &catalog, options, &writer, progress).await?;
         streams::store(&writer, &mut catalog, copied).await
     };
     let stored = copied.await;
@@ -209,7 +208,7 @@ async fn take(
     let sealed = sealed_part(&catalog, &snapshot, settings, options, stored.entries_stream);
     let backup = FinishedBackup { clear, sealed };
     repository.store_manifest(&backup, &sealer).await?;
-    snapshot.close().await;
+    snapshot.close().await?;
     Ok(BackupReport {
         id: backup.clear.id,
         database: backup.sealed.database,

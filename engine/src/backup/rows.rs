@@ -5,7 +5,7 @@ use super::BackupOptions;
 use super::chunks::ChunkWriter;
 use super::plan::{self, Item};
 use crate::catalog::Catalog;
-use crate::postgres::{Settings, Snapshot, WireSession};
+use crate::postgres::{Snapshot, WireSession};
 use crate::progress::{Event, Progress};
 use crate::seal::{Chunk, Cutter};
 use crate::{Error, ErrorKind, Result};
@@ -51,7 +51,6 @@ struct State {
 
 /// Copies all tables and returns what was copied of each, in the catalog's order.
 pub(super) async fn copy_all(
-    settings: &Settings,
     snapshot: &Snapshot,
     catalog: &Catalog,
     options: &BackupOptions,
@@ -82,7 +81,7 @@ pub(super) async fn copy_all(
         .collect();
     let mut workers = JoinSet::new();
     for number in 0..jobs {
-        let mut wire = snapshot.join(settings).await?;
+        let mut wire = snapshot.join().await?;
         if number == 0 {
             snapshot.lock_on(&mut wire, &locks, options.lock_timeout).await?;
         }
