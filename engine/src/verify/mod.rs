@@ -10,6 +10,8 @@
 
 mod backups;
 mod packs;
+#[cfg(test)]
+mod tests;
 
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::Repository;
