@@ -1,0 +1,98 @@
+//! `pgkeep backup`.
+
+use super::{ConnectionArgs, values};
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Back up a database.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE, long_about = LONG)]
+pub(crate) struct BackupArgs {
+    /// The repository [env: PGKEEP_REPO]
+    #[arg(long, value_name = "DIR", help_heading = "Repository")]
+    pub(crate) repo: Option<PathBuf>,
+
+    /// The credential to sign with [env: PGKEEP_WRITER]
+    ///
+    /// Without it pgkeep looks for REPOSITORY-ID.writer in $XDG_CONFIG_HOME/pgkeep, or in
+    /// ~/.config/pgkeep, where `pgkeep init` puts it.
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub(crate) writer: Option<PathBuf>,
+
+    /// Write one self-contained file instead; - is standard output
+    ///
+    /// The file holds the whole backup, sealed for the repository's recipients, and restores
+    /// without the repository. It is never written over an existing file.
+    #[arg(long, value_name = "OUT", help_heading = "Repository")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Tag the backup; may be repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = values::tag, help_heading = "Repository")]
+    pub(crate) tags: Vec<(String, String)>,
+
+    /// How to reach the database.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    /// Connections that copy rows [default: this machine's CPUs, at most 4]
+    #[arg(short, long, value_name = "N", value_parser = values::jobs, default_value_t = values::default_jobs(),
+          hide_default_value = true, help_heading = "Connection")]
+    pub(crate) jobs: usize,
+
+    /// How long to wait for a lock on the tables; 0 waits for ever
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1min",
+          help_heading = "Connection")]
+    pub(crate) lock_timeout: Duration,
+
+    /// What to back up.
+    #[command(flatten)]
+    pub(crate) selection: BackupSelectionArgs,
+}
+
+/// What to back up; all of the database without any.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Selection (patterns as pg_dump takes them)")]
+pub(crate) struct BackupSelectionArgs {
+    /// Only what lies in schemas that match; may be repeated
+    #[arg(short = 'n', long = "schema", value_name = "PATTERN")]
+    pub(crate) schemas: Vec<String>,
+
+    /// Nothing that lies in schemas that match; may be repeated
+    #[arg(short = 'N', long = "exclude-schema", value_name = "PATTERN")]
+    pub(crate) exclude_schemas: Vec<String>,
+
+    /// Only tables, views and sequences that match; may be repeated
+    ///
+    /// A pattern may hold * and ?, and a schema before a dot: `app.order*`. It is matched in
+    /// lower case unless it is in double quotes.
+    #[arg(short = 't', long = "table", value_name = "PATTERN")]
+    pub(crate) tables: Vec<String>,
+
+    /// No tables, views and sequences that match; may be repeated
+    #[arg(short = 'T', long = "exclude-table", value_name = "PATTERN")]
+    pub(crate) exclude_tables: Vec<String>,
+
+    /// The definition but not the rows of tables that match; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude_table_data: Vec<String>,
+
+    /// Definitions only, no rows
+    #[arg(short = 's', long, conflicts_with = "data_only")]
+    pub(crate) schema_only: bool,
+
+    /// Rows only, no definitions
+    #[arg(short = 'a', long)]
+    pub(crate) data_only: bool,
+}
+
+const LONG: &str = "\
+Back up a database.
+
+All connections see one snapshot, so the backup is the database as it was at one moment. Tables
+are locked against being dropped or altered (ACCESS SHARE), never against reading or writing.
+Rows that the repository holds already are not stored again.";
+
+const EXAMPLE: &str = "\
+Example:
+  pgkeep backup --repo /var/backups/shop -d postgres://app@db.internal/shop --tag reason=deploy";

@@ -1,0 +1,65 @@
+//! `pgkeep list`, `pgkeep show` and `pgkeep ls`.
+
+use super::RepositoryArgs;
+use clap::Args;
+
+/// List the backups of a repository.
+#[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLE, long_about = LIST_LONG)]
+pub(crate) struct ListArgs {
+    /// Which repository.
+    #[command(flatten)]
+    pub(crate) repository: RepositoryArgs,
+}
+
+const LIST_LONG: &str = "\
+List the backups of a repository, the newest last.
+
+Needs no key, but without the identity the databases' names stay sealed. \"Added\" is what the
+backup added to the repository; \"size\" is its rows as COPY writes them.";
+
+const LIST_EXAMPLE: &str = "\
+Example:
+  pgkeep list --repo /var/backups/shop";
+
+/// Show everything about one backup.
+#[derive(Debug, Args)]
+#[command(after_help = SHOW_EXAMPLE)]
+pub(crate) struct ShowArgs {
+    /// The backup: the first digits of its id, or latest
+    #[arg(value_name = "ID", default_value = "latest")]
+    pub(crate) backup: String,
+
+    /// Which repository.
+    #[command(flatten)]
+    pub(crate) repository: RepositoryArgs,
+}
+
+const SHOW_EXAMPLE: &str = "\
+Example:
+  pgkeep show latest --repo /var/backups/shop";
+
+/// List the objects of a backup, with rows and sizes.
+#[derive(Debug, Args)]
+#[command(after_help = LS_EXAMPLE)]
+pub(crate) struct LsArgs {
+    /// The backup: the first digits of its id, or latest
+    #[arg(value_name = "ID", default_value = "latest")]
+    pub(crate) backup: String,
+
+    /// Which repository.
+    #[command(flatten)]
+    pub(crate) repository: RepositoryArgs,
+
+    /// Only what lies in schemas that match; may be repeated
+    #[arg(short = 'n', long = "schema", value_name = "PATTERN", help_heading = "Selection")]
+    pub(crate) schemas: Vec<String>,
+
+    /// Only tables, views and sequences that match, with all that belongs to them; may be repeated
+    #[arg(short = 't', long = "table", value_name = "PATTERN", help_heading = "Selection")]
+    pub(crate) tables: Vec<String>,
+}
+
+const LS_EXAMPLE: &str = "\
+Example:
+  pgkeep ls 3f9c2ab1 --repo /var/backups/shop -n app";

@@ -1,0 +1,76 @@
+//! `pgkeep restore`.
+
+use super::{ConnectionArgs, RepositoryArgs, StoredSelectionArgs, values};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Restore a backup, or part of it, into a database.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE, long_about = LONG)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, as pg_restore's")]
+pub(crate) struct RestoreArgs {
+    /// A single-file backup to restore, instead of --repo
+    #[arg(value_name = "FILE", conflicts_with = "repo")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Where the backup is.
+    #[command(flatten)]
+    pub(crate) repository: RepositoryArgs,
+
+    /// The backup: the first digits of its id, or latest
+    #[arg(long, value_name = "ID", default_value = "latest", help_heading = "Repository")]
+    pub(crate) backup: String,
+
+    /// How to reach the database to restore into.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    /// Connections that load rows and build indexes [default: this machine's CPUs, at most 4]
+    #[arg(short, long, value_name = "N", value_parser = values::jobs, default_value_t = values::default_jobs(),
+          hide_default_value = true, help_heading = "Connection")]
+    pub(crate) jobs: usize,
+
+    /// What to restore.
+    #[command(flatten)]
+    pub(crate) selection: StoredSelectionArgs,
+
+    /// Create the database named in the backup first, connecting to -d to do so
+    #[arg(short = 'C', long, help_heading = "Target")]
+    pub(crate) create: bool,
+
+    /// Drop objects before they are created
+    #[arg(short = 'c', long, conflicts_with = "data_only", help_heading = "Target")]
+    pub(crate) clean: bool,
+
+    /// With --clean, do not mind objects that are not there
+    #[arg(long, requires = "clean", help_heading = "Target")]
+    pub(crate) if_exists: bool,
+
+    /// Leave everything owned by the role that restores
+    #[arg(short = 'O', long, help_heading = "Target")]
+    pub(crate) no_owner: bool,
+
+    /// Restore no grants
+    #[arg(short = 'x', long, visible_alias = "no-privileges", help_heading = "Target")]
+    pub(crate) no_acl: bool,
+
+    /// Restore what was in schema OLD into schema NEW; may be repeated
+    #[arg(long = "rename-schema", value_name = "OLD=NEW", value_parser = values::rename,
+          help_heading = "Target")]
+    pub(crate) rename_schemas: Vec<(String, String)>,
+
+    /// Print what would be done, change nothing
+    #[arg(long, help_heading = "Target")]
+    pub(crate) dry_run: bool,
+}
+
+const LONG: &str = "\
+Restore a backup, or part of it, into a database.
+
+Definitions come first, then rows on several connections at once, then indexes, constraints and
+triggers as soon as what they need is loaded. A database that holds objects of the same names is
+refused unless --clean says to drop them.";
+
+const EXAMPLE: &str = "\
+Example:
+  pgkeep restore --repo /var/backups/shop -d postgres://app@db.internal/shop -t jobs --clean";

@@ -1,0 +1,109 @@
+//! Values that clap reads for several commands: durations, pairs.
+
+use std::time::Duration;
+
+/// Reads a duration as PostgreSQL's settings are written: a whole number, then `ms`, `s`,
+/// `min` or `h`; milliseconds without a unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| expected_duration())?;
+    let millis = match unit.trim() {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(expected_duration()),
+    };
+    // The server keeps lock_timeout as a signed 32-bit count of milliseconds.
+    number
+        .checked_mul(millis)
+        .filter(|total| i32::try_from(*total).is_ok())
+        .map(Duration::from_millis)
+        .ok_or_else(|| "longer than the server can wait (24 days)".to_owned())
+}
+
+fn expected_duration() -> String {
+    "expected a whole number with ms, s, min or h, such as 30s".to_owned()
+}
+
+/// Reads `KEY=VALUE`; the value may be empty and may hold more equals signs.
+pub(super) fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, such as reason=deploy".to_owned()),
+    }
+}
+
+/// Reads `OLD=NEW`, both names of schemas.
+pub(super) fn rename(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => {
+            Ok((old.to_owned(), new.to_owned()))
+        }
+        _ => Err("expected OLD=NEW, two names of schemas".to_owned()),
+    }
+}
+
+/// Reads a number of connections.
+pub(super) fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=JOBS_MAX) => Ok(jobs),
+        _ => Err(format!("expected a number from 1 to {JOBS_MAX}")),
+    }
+}
+
+/// More connections than this help no server that exists.
+const JOBS_MAX: usize = 256;
+
+/// As many connections as this machine has CPUs, at most [`JOBS_DEFAULT_MAX`]: a backup must
+/// leave the source room to work.
+pub(crate) fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(JOBS_DEFAULT_MAX))
+}
+
+const JOBS_DEFAULT_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_read_as_postgresql_reads_it() {
+        let millis = |text| duration(text).map(|duration| duration.as_millis());
+        for (text, expected) in
+            [("0", 0), ("250", 250), ("250ms", 250), ("30s", 30_000), ("2 min", 120_000)]
+        {
+            assert_eq!(millis(text), Ok(expected), "{text}");
+        }
+        for text in ["", "s", "-1s", "1.5s", "1 day", "25days", "600h", "99999999999999999999"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tag_keeps_its_later_equals_signs() {
+        assert_eq!(tag("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(tag("a="), Ok(("a".into(), String::new())));
+        assert!(tag("=b").is_err());
+        assert!(tag("a").is_err());
+    }
+
+    #[test]
+    fn a_rename_needs_both_names() {
+        assert_eq!(rename("app=app_old"), Ok(("app".into(), "app_old".into())));
+        for text in ["app", "app=", "=app"] {
+            assert!(rename(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn jobs_are_between_one_and_the_limit() {
+        assert_eq!(jobs("1"), Ok(1));
+        for text in ["0", "-1", "257", "two"] {
+            assert!(jobs(text).is_err(), "{text}");
+        }
+        assert!((1..=JOBS_DEFAULT_MAX).contains(&default_jobs()));
+    }
+}

@@ -1,0 +1,134 @@
+//! What people and programs see. Standard output carries data alone; everything else goes
+//! to standard error. Commands hand over values, and this decides how they look.
+
+mod human;
+mod json;
+mod line;
+mod progress;
+mod table;
+mod text;
+
+pub(crate) use human::Style;
+pub(crate) use progress::{Labels, Running};
+pub(crate) use table::{Align, Table};
+pub(crate) use text::{bytes, count, duration, local_time, printable, rfc3339};
+
+use crate::args::OutputArgs;
+use crate::environment::Environment;
+use crate::exit::Exit;
+use pgkeep_engine::{Error, ErrorKind, Result};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// How a run talks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+    quiet: bool,
+    progress: bool,
+    /// How often `-v` was given.
+    pub(crate) verbose: u8,
+    /// How standard error is coloured.
+    pub(crate) style: Style,
+}
+
+impl Output {
+    /// Settles how to talk, once for a run.
+    pub(crate) fn new(args: &OutputArgs, environment: &Environment) -> Self {
+        Self {
+            json: args.json,
+            quiet: args.quiet,
+            progress: !args.quiet && !args.no_progress,
+            verbose: args.verbose,
+            style: Style::for_stderr(environment),
+        }
+    }
+
+    /// Whether `--json` was given.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints a value as the one document of a run: JSON, or the text made of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`] when standard output cannot be written; a reader that went away
+    /// is no error.
+    pub(crate) fn document<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<()> {
+        let text = if self.json { json::document(value)? } else { text(value) };
+        self.data(text.as_bytes())
+    }
+
+    /// Writes data to standard output.
+    ///
+    /// # Errors
+    /// As [`Output::document`].
+    pub(crate) fn data(&self, bytes: &[u8]) -> Result<()> {
+        write_stdout(bytes).map_err(|error| {
+            Error::new(ErrorKind::Store, "could not write to standard output").because(error)
+        })
+    }
+
+    /// Says something that is good to know; not with `--quiet` nor `--json`.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet && !self.json {
+            to_stderr(text);
+        }
+    }
+
+    /// Says something that the user should know, whatever was asked for.
+    pub(crate) fn warning(&self, text: &str) {
+        if self.json {
+            // Whoever reads the lines finds the warnings in the summary too, or finds neither.
+            let _gone = json::line(&json::Line::Warning { message: text });
+        } else {
+            to_stderr(&self.style.warning(text));
+        }
+    }
+
+    /// Ends a long run: a JSON object with `message_type` `summary`, or a note.
+    ///
+    /// # Errors
+    /// As [`Output::document`].
+    pub(crate) fn summary<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<()> {
+        if self.json {
+            return json::line(&json::Message::Summary(value));
+        }
+        self.note(&text(value));
+        Ok(())
+    }
+
+    /// Says why the run failed, on standard error.
+    pub(crate) fn error(&self, error: &Error) {
+        let exit = Exit::from(error.kind());
+        to_stderr(&if self.json { json::error(error, exit) } else { self.style.error(error) });
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes a line to standard error. When that is gone there is nobody left to tell.
+fn to_stderr(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _gone = writeln!(stderr, "{}", text.trim_end());
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
