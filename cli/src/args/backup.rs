@@ -6,8 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Back up a database.
+///
+/// All connections see one snapshot, so the backup is the database as it was at one moment. Tables
+/// are locked against being dropped or altered (ACCESS SHARE), never against reading or writing.
+/// Rows that the repository holds already are not stored again.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLE, long_about = LONG)]
+#[command(after_help = EXAMPLE)]
 pub(crate) struct BackupArgs {
     /// The repository [env: PGKEEP_REPO]
     #[arg(long, value_name = "DIR", help_heading = "Repository")]
@@ -85,13 +89,6 @@ pub(crate) struct BackupSelectionArgs {
     #[arg(short = 'a', long)]
     pub(crate) data_only: bool,
 }
-
-const LONG: &str = "\
-Back up a database.
-
-All connections see one snapshot, so the backup is the database as it was at one moment. Tables
-are locked against being dropped or altered (ACCESS SHARE), never against reading or writing.
-Rows that the repository holds already are not stored again.";
 
 const EXAMPLE: &str = "\
 Example:

@@ -5,8 +5,11 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 /// Write a backup, or part of it, as SQL or CSV.
+///
+/// SQL is a script for psql, with rows as COPY. CSV is the rows of one table, so the selection must
+/// come down to one. What is written is in plain.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLE, long_about = LONG)]
+#[command(after_help = EXAMPLE)]
 pub(crate) struct ExportArgs {
     /// Where the backup is.
     #[command(flatten)]
@@ -37,12 +40,6 @@ pub(crate) enum ExportFormat {
     /// The rows of one table, with a header line
     Csv,
 }
-
-const LONG: &str = "\
-Write a backup, or part of it, as SQL or CSV.
-
-SQL is a script for psql, with rows as COPY. CSV is the rows of one table, so the selection must
-come down to one. What is written is in plain.";
 
 const EXAMPLE: &str = "\
 Example:

@@ -4,8 +4,13 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// Make a repository and its keys.
+///
+/// Two files are made, for their owner's eyes only (mode 0600). The identity reads backups and
+/// owns the repository: keep it, and keep a copy on another machine, for without it nothing can
+/// ever be read. The writer credential lets this machine add backups and reads none of them; it
+/// is written to REPOSITORY-ID.writer in $XDG_CONFIG_HOME/pgkeep, or in ~/.config/pgkeep.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLE, long_about = LONG)]
+#[command(after_help = EXAMPLE)]
 pub(crate) struct InitArgs {
     /// Where to make it; the directory must be empty or not exist [env: PGKEEP_REPO]
     #[arg(long, value_name = "DIR", help_heading = "Repository")]
@@ -29,14 +34,6 @@ pub(crate) struct InitArgs {
     #[arg(long, conflicts_with = "recipients", help_heading = "Keys")]
     pub(crate) no_encryption: bool,
 }
-
-const LONG: &str = "\
-Make a repository and its keys.
-
-Two files are made, for their owner's eyes only (mode 0600). The identity reads backups and
-owns the repository: keep it, and keep a copy on another machine, for without it nothing can
-ever be read. The writer credential lets this machine add backups and reads none of them; it
-is written to REPOSITORY-ID.writer in $XDG_CONFIG_HOME/pgkeep, or in ~/.config/pgkeep.";
 
 const EXAMPLE: &str = "\
 Example:

@@ -4,19 +4,16 @@ use super::RepositoryArgs;
 use clap::Args;
 
 /// List the backups of a repository.
+///
+/// Needs no key, but without the identity the databases' names stay sealed. "Added" is what the
+/// backup added to the repository; "size" is its rows as COPY writes them.
 #[derive(Debug, Args)]
-#[command(after_help = LIST_EXAMPLE, long_about = LIST_LONG)]
+#[command(after_help = LIST_EXAMPLE)]
 pub(crate) struct ListArgs {
     /// Which repository.
     #[command(flatten)]
     pub(crate) repository: RepositoryArgs,
 }
-
-const LIST_LONG: &str = "\
-List the backups of a repository, the newest last.
-
-Needs no key, but without the identity the databases' names stay sealed. \"Added\" is what the
-backup added to the repository; \"size\" is its rows as COPY writes them.";
 
 const LIST_EXAMPLE: &str = "\
 Example:

@@ -69,25 +69,11 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 10 no repository, 1
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a repository and its keys
     Init(InitArgs),
-    /// Back up a database
-    Backup(BackupArgs),
-    /// Restore a backup, or part of it, into a database
-    Restore(RestoreArgs),
-    /// Write a backup, or part of it, as SQL or CSV
-    Export(ExportArgs),
-    /// List the backups of a repository
     List(ListArgs),
-    /// Show everything about one backup
     Show(ShowArgs),
-    /// List the objects of a backup, with rows and sizes
     Ls(LsArgs),
-    /// Read, decrypt and recompute everything that is stored
-    Verify(VerifyArgs),
-    /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Print or write the manual pages
     Man(ManArgs),
 }
 
@@ -103,7 +89,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Print errors only
+    /// Print warnings and errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 

@@ -5,8 +5,12 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// Restore a backup, or part of it, into a database.
+///
+/// Definitions come first, then rows on several connections at once, then indexes, constraints and
+/// triggers as soon as what they need is loaded. A database that holds objects of the same names is
+/// refused unless --clean says to drop them.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLE, long_about = LONG)]
+#[command(after_help = EXAMPLE)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, as pg_restore's")]
 pub(crate) struct RestoreArgs {
     /// A single-file backup to restore, instead of --repo
@@ -63,13 +67,6 @@ pub(crate) struct RestoreArgs {
     #[arg(long, help_heading = "Target")]
     pub(crate) dry_run: bool,
 }
-
-const LONG: &str = "\
-Restore a backup, or part of it, into a database.
-
-Definitions come first, then rows on several connections at once, then indexes, constraints and
-triggers as soon as what they need is loaded. A database that holds objects of the same names is
-refused unless --clean says to drop them.";
 
 const EXAMPLE: &str = "\
 Example:

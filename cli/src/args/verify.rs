@@ -4,8 +4,12 @@ use super::RepositoryArgs;
 use clap::Args;
 
 /// Read, decrypt and recompute everything that is stored.
+///
+/// Every object is read, every checksum, signature and seal is checked, and every chunk's name is
+/// computed again from its rows. Without an identity only what needs no key is checked, and pgkeep
+/// says so. Each problem is printed; any makes the exit code 1.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLE, long_about = LONG)]
+#[command(after_help = EXAMPLE)]
 pub(crate) struct VerifyArgs {
     /// Which repository.
     #[command(flatten)]
@@ -15,13 +19,6 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "ID", help_heading = "Repository")]
     pub(crate) backup: Option<String>,
 }
-
-const LONG: &str = "\
-Read, decrypt and recompute everything that is stored.
-
-Every object is read, every checksum, signature and seal is checked, and every chunk's name is
-computed again from its rows. Without an identity only what needs no key is checked, and pgkeep
-says so. Each problem is printed; any makes the exit code 1.";
 
 const EXAMPLE: &str = "\
 Example:

@@ -113,6 +113,17 @@ impl Output {
     }
 }
 
+/// Says on standard error that clap could not make sense of the arguments, as JSON.
+pub(crate) fn usage_error_as_json(text: &str) {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or_default();
+    let mut error = Error::new(ErrorKind::Usage, first.strip_prefix("error: ").unwrap_or(first));
+    for line in lines {
+        error = error.hint(line.trim());
+    }
+    to_stderr(&json::error(&error, Exit::Usage));
+}
+
 /// Writes to standard output; a reader that went away is no error.
 fn write_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();

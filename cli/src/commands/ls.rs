@@ -1,0 +1,134 @@
+//! `pgkeep ls`: the objects of a backup, in the order in which they are restored.
+//!
+//! Rows are shown with the table that they belong to; owners, grants and comments are left
+//! out, for they are said about another object.
+
+use crate::access::{Context, Reads};
+use crate::args::LsArgs;
+use crate::exit::Exit;
+use crate::output::{Align, Table, bytes, count, printable};
+use pgkeep_engine::Result;
+use pgkeep_engine::repository::ChunkReader;
+use pgkeep_format::entry::{Data, Entry, EntryKind, Kind};
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    backup: String,
+    objects: Vec<Object>,
+}
+
+#[derive(Debug, Serialize)]
+struct Object {
+    kind: String,
+    schema: Option<String>,
+    name: String,
+    /// Absent where an object has no rows.
+    rows: Option<u64>,
+    /// Absent where an object has no rows.
+    plain_bytes: Option<u64>,
+}
+
+/// Lists the objects.
+pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit> {
+    let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
+    let backup = repository.find(&args.backup).await?;
+    let entries = ChunkReader::open(&repository).await?.entries(&backup).await?;
+    let listing = Listing { backup: backup.clear.id.to_string(), objects: objects(&entries) };
+    context.output.document(&listing, text)?;
+    Ok(Exit::Done)
+}
+
+fn objects(entries: &[Entry]) -> Vec<Object> {
+    let mut rows_of: Vec<Option<&Data>> = vec![None; entries.len()];
+    for (at, entry) in entries.iter().enumerate() {
+        let whole = entry.belongs_to.map_or(at, |whole| whole as usize);
+        if let (Some(data), Some(place)) = (&entry.data, rows_of.get_mut(whole)) {
+            *place = Some(data);
+        }
+    }
+    let shown = entries.iter().zip(rows_of).filter(|(entry, _)| is_shown(entry));
+    shown
+        .map(|(entry, data)| Object {
+            kind: entry.kind.to_string(),
+            schema: entry.schema.clone(),
+            name: entry.name.clone(),
+            rows: data.map(|data| data.rows),
+            plain_bytes: data.map(|data| data.bytes),
+        })
+        .collect()
+}
+
+fn is_shown(entry: &Entry) -> bool {
+    let rows_of_another = entry.data.is_some() && entry.belongs_to.is_some();
+    let said_about_another = match &entry.kind {
+        EntryKind::Known(kind) => kind.is_satellite() || *kind == Kind::SequenceOwnedBy,
+        EntryKind::Other(_) => false,
+    };
+    !rows_of_another && !said_about_another
+}
+
+fn text(listing: &Listing) -> String {
+    let mut table = Table::new(&[
+        ("kind", Align::Left),
+        ("rows", Align::Right),
+        ("size", Align::Right),
+        ("name", Align::Left),
+    ]);
+    for object in &listing.objects {
+        let name = match &object.schema {
+            Some(schema) => format!("{schema}.{}", object.name),
+            None => object.name.clone(),
+        };
+        table.row(vec![
+            object.kind.clone(),
+            object.rows.map_or_else(String::new, count),
+            object.plain_bytes.map_or_else(String::new, bytes),
+            printable(&name),
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgkeep_format::entry::{RowEncoding, Section};
+
+    fn entry(kind: Kind, name: &str, belongs_to: Option<u32>, rows: Option<u64>) -> Entry {
+        let data = rows.map(|rows| Data {
+            stream: 0,
+            encoding: RowEncoding::CopyText,
+            columns: Vec::new(),
+            rows,
+            bytes: 10 * rows,
+        });
+        Entry {
+            kind: kind.into(),
+            section: Section::PreData,
+            schema: Some("app".into()),
+            name: name.into(),
+            create: String::new(),
+            drop: None,
+            depends_on: Vec::new(),
+            belongs_to,
+            relation: None,
+            data,
+        }
+    }
+
+    #[test]
+    fn rows_stand_with_their_table_and_owners_are_left_out() {
+        let entries = [
+            entry(Kind::Table, "jobs", None, None),
+            entry(Kind::Owner, "jobs", Some(0), None),
+            entry(Kind::TableData, "jobs", Some(0), Some(7)),
+            entry(Kind::Index, "jobs_pkey", Some(0), None),
+        ];
+        let listing = Listing { backup: "00".into(), objects: objects(&entries) };
+        assert_eq!(
+            text(&listing),
+            "kind   rows  size  name\nTABLE     7  70 B  app.jobs\nINDEX              app.jobs_pkey\n"
+        );
+    }
+}

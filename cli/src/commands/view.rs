@@ -1,0 +1,108 @@
+//! A backup as `list` and `show` show it: the manifest's numbers under names that JSON keeps.
+
+use crate::output::rfc3339;
+use pgkeep_engine::repository::Backup;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The line of a backup.
+#[derive(Debug, Serialize)]
+pub(super) struct BackupView {
+    /// The whole id.
+    pub(super) id: String,
+    pub(super) started_at: Option<String>,
+    pub(super) finished_at: Option<String>,
+    /// Absent without the identity.
+    pub(super) database: Option<String>,
+    /// Absent without the identity.
+    pub(super) host: Option<String>,
+    /// `180004` for 18.4; absent without the identity.
+    pub(super) server_version: Option<u32>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) lsn: String,
+    pub(super) program: String,
+    pub(super) entries: u64,
+    pub(super) rows: u64,
+    pub(super) plain_bytes: u64,
+    pub(super) stored_bytes: u64,
+    pub(super) added_bytes: u64,
+    pub(super) chunks: u64,
+    pub(super) new_chunks: u64,
+    /// Absent without the identity.
+    pub(super) warnings: Option<Vec<String>>,
+    /// For people: when it was done.
+    #[serde(skip)]
+    pub(super) finished_micros: i64,
+    #[serde(skip)]
+    pub(super) started_micros: i64,
+}
+
+impl From<&Backup> for BackupView {
+    fn from(backup: &Backup) -> Self {
+        let (clear, sealed) = (&backup.clear, backup.sealed.as_ref());
+        let totals = &clear.totals;
+        Self {
+            id: clear.id.to_string(),
+            started_at: rfc3339(clear.started_at),
+            finished_at: rfc3339(clear.finished_at),
+            database: sealed.map(|sealed| sealed.database.clone()),
+            host: sealed.map(|sealed| sealed.host.clone()),
+            server_version: sealed.map(|sealed| sealed.server_version),
+            tags: clear.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+            lsn: lsn(clear.lsn),
+            program: clear.program.clone(),
+            entries: totals.entries,
+            rows: totals.rows,
+            plain_bytes: totals.plain_bytes,
+            stored_bytes: totals.stored_bytes,
+            added_bytes: totals.added_bytes,
+            chunks: totals.chunks,
+            new_chunks: totals.new_chunks,
+            warnings: sealed.map(|sealed| sealed.warnings.clone()),
+            finished_micros: clear.finished_at,
+            started_micros: clear.started_at,
+        }
+    }
+}
+
+impl BackupView {
+    /// The digits of the id that people read and type.
+    pub(super) fn short_id(&self) -> &str {
+        self.id.get(..SHORT_ID_LEN).unwrap_or(&self.id)
+    }
+
+    /// The tags on one line: `reason=deploy, keep`.
+    pub(super) fn tag_line(&self) -> String {
+        let tag = |(key, value): (&String, &String)| match value.as_str() {
+            "" => key.clone(),
+            value => format!("{key}={value}"),
+        };
+        self.tags.iter().map(tag).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Digits of an id that are shown.
+pub(super) const SHORT_ID_LEN: usize = 8;
+
+/// An LSN as PostgreSQL prints it.
+pub(super) fn lsn(lsn: u64) -> String {
+    format!("{:X}/{:08X}", lsn >> 32, lsn & 0xffff_ffff)
+}
+
+/// A server version as people write it: `18.4`.
+pub(super) fn server_version(number: u32) -> String {
+    format!("{}.{}", number / 10_000, number % 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_postgresql_writes_them() {
+        assert_eq!(lsn(0x0000_0016_B374_D848), "16/B374D848");
+        assert_eq!(lsn(0x0000_0001_0000_0028), "1/00000028");
+        assert_eq!(server_version(180_004), "18.4");
+        assert_eq!(server_version(140_023), "14.23");
+    }
+}
