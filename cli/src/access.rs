@@ -92,7 +92,8 @@ impl Context {
         let file = named.map(Path::to_path_buf).or_else(|| default.clone().filter(|p| p.exists()));
         let file = file.ok_or_else(|| {
             let message = format!("there is no writer credential for repository {id}");
-            let looked = default.map_or_else(String::new, |path| format!(" as \"{}\"", path.display()));
+            let looked =
+                default.map_or_else(String::new, |path| format!(" as \"{}\"", path.display()));
             Error::new(ErrorKind::WrongKey, message).hint(format!(
                 "Copy the .writer file that pgkeep init made to this machine{looked}, or name it: \
                  --writer FILE. The identity reads backups; it does not write them."
@@ -141,7 +142,8 @@ impl Context {
                  name the age identity of one of them with --identity FILE.",
             );
         }
-        let message = format!("repository {repository} is encrypted and there is no identity for it");
+        let message =
+            format!("repository {repository} is encrypted and there is no identity for it");
         let looked = self
             .default_key_file(KeyFile::Identity, repository)
             .map_or_else(String::new, |path| format!(", or put it at \"{}\"", path.display()));

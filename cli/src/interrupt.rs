@@ -6,24 +6,30 @@ use pgkeep_engine::progress::{Interrupt, Interrupter, interrupt};
 use pgkeep_engine::{Error, ErrorKind, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens to signals from now on; needs to be called within the runtime.
+/// Listens to signals from now on and calls `stopping` at the first one; needs to be called
+/// within the runtime.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`] when the system refuses.
-pub(crate) fn listen() -> Result<Interrupt> {
+pub(crate) fn listen(stopping: impl FnOnce() + Send + 'static) -> Result<Interrupt> {
     let (interrupter, interrupt) = interrupt();
-    let failed = |error| {
-        Error::new(ErrorKind::Internal, "could not listen to signals").because(error)
-    };
+    let failed =
+        |error| Error::new(ErrorKind::Internal, "could not listen to signals").because(error);
     let sigint = signal(SignalKind::interrupt()).map_err(failed)?;
     let sigterm = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::spawn(wait(interrupter, sigint, sigterm));
+    tokio::spawn(wait(interrupter, stopping, sigint, sigterm));
     Ok(interrupt)
 }
 
-async fn wait(interrupter: Interrupter, mut sigint: Signal, mut sigterm: Signal) {
+async fn wait(
+    interrupter: Interrupter,
+    stopping: impl FnOnce(),
+    mut sigint: Signal,
+    mut sigterm: Signal,
+) {
     either(&mut sigint, &mut sigterm).await;
     interrupter.interrupt();
+    stopping();
     either(&mut sigint, &mut sigterm).await;
     std::process::exit(Exit::Interrupted.code().into());
 }

@@ -2,6 +2,7 @@
 
 use super::{ConnectionArgs, values};
 use clap::Args;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(crate) struct BackupArgs {
     /// Connections that copy rows [default: this machine's CPUs, at most 4]
     #[arg(short, long, value_name = "N", value_parser = values::jobs, default_value_t = values::default_jobs(),
           hide_default_value = true, help_heading = "Connection")]
-    pub(crate) jobs: usize,
+    pub(crate) jobs: NonZeroUsize,
 
     /// How long to wait for a lock on the tables; 0 waits for ever
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1min",

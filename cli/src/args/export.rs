@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 /// Write a backup, or part of it, as SQL or CSV.
 ///
-/// SQL is a script for psql, with rows as COPY. CSV is the rows of one table, so the selection must
-/// come down to one. What is written is in plain.
+/// SQL is a script for psql, with rows as COPY. CSV is the rows of one table, or of all tables that
+/// are selected where --output is a directory. What is written is in plain.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct ExportArgs {
@@ -27,7 +27,9 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_enum, default_value_t = ExportFormat::Sql, help_heading = "Target")]
     pub(crate) format: ExportFormat,
 
-    /// Write to this file, which must not exist, instead of standard output
+    /// Write to this new file instead of standard output; for CSV also a directory
+    ///
+    /// An existing directory, or a name that ends in a slash, gets a CSV file for each table.
     #[arg(short, long, value_name = "FILE", help_heading = "Target")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -37,7 +39,7 @@ pub(crate) struct ExportArgs {
 pub(crate) enum ExportFormat {
     /// A script that psql runs
     Sql,
-    /// The rows of one table, with a header line
+    /// Rows alone, with a header line
     Csv,
 }
 

@@ -70,9 +70,13 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 10 no repository, 1
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(InitArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Export(ExportArgs),
     List(ListArgs),
     Show(ShowArgs),
     Ls(LsArgs),
+    Verify(VerifyArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

@@ -2,6 +2,7 @@
 
 use super::{ConnectionArgs, RepositoryArgs, StoredSelectionArgs, values};
 use clap::Args;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Restore a backup, or part of it, into a database.
@@ -32,7 +33,7 @@ pub(crate) struct RestoreArgs {
     /// Connections that load rows and build indexes [default: this machine's CPUs, at most 4]
     #[arg(short, long, value_name = "N", value_parser = values::jobs, default_value_t = values::default_jobs(),
           hide_default_value = true, help_heading = "Connection")]
-    pub(crate) jobs: usize,
+    pub(crate) jobs: NonZeroUsize,
 
     /// What to restore.
     #[command(flatten)]

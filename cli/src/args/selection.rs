@@ -10,6 +10,10 @@ pub(crate) struct StoredSelectionArgs {
     #[arg(short = 'n', long = "schema", value_name = "PATTERN")]
     pub(crate) schemas: Vec<String>,
 
+    /// Nothing that lies in schemas that match; may be repeated
+    #[arg(short = 'N', long = "exclude-schema", value_name = "PATTERN")]
+    pub(crate) exclude_schemas: Vec<String>,
+
     /// Only tables, views and sequences that match, with all that belongs to them; may be repeated
     ///
     /// A pattern may hold * and ?, and a schema before a dot: `app.order*`. It is matched in

@@ -36,7 +36,8 @@ fn every_option_and_variable_is_in_the_contract() {
             assert!(CONTRACT.contains(&code), "--{option} of {name} is not in the contract");
         }
     }
-    for variable in ["PGKEEP_REPO", "PGKEEP_IDENTITY", "PGKEEP_WRITER", "NO_COLOR", "DATABASE_URL"] {
+    for variable in ["PGKEEP_REPO", "PGKEEP_IDENTITY", "PGKEEP_WRITER", "NO_COLOR", "DATABASE_URL"]
+    {
         assert!(CONTRACT.contains(variable), "{variable}");
     }
 }
@@ -45,9 +46,24 @@ fn every_option_and_variable_is_in_the_contract() {
 fn every_error_kind_and_exit_code_is_in_the_contract() {
     use pgkeep_engine::ErrorKind::*;
     for kind in [
-        Usage, NoRepository, UnsupportedFormat, WrongKey, NotFound, AlreadyExists, Damaged,
-        Untrusted, Store, StoreFull, Connection, Authentication, Server, Privilege, LockTimeout,
-        UnsupportedServer, Interrupted, Internal,
+        Usage,
+        NoRepository,
+        UnsupportedFormat,
+        WrongKey,
+        NotFound,
+        AlreadyExists,
+        Damaged,
+        Untrusted,
+        Store,
+        StoreFull,
+        Connection,
+        Authentication,
+        Server,
+        Privilege,
+        LockTimeout,
+        UnsupportedServer,
+        Interrupted,
+        Internal,
     ] {
         let name = crate::exit::kind_name(kind);
         let code = crate::exit::Exit::from(kind).code();

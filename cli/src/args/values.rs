@@ -1,5 +1,6 @@
 //! Values that clap reads for several commands: durations, pairs.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// Reads a duration as PostgreSQL's settings are written: a whole number, then `ms`, `s`,
@@ -47,11 +48,9 @@ pub(super) fn rename(text: &str) -> Result<(String, String), String> {
 }
 
 /// Reads a number of connections.
-pub(super) fn jobs(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(jobs @ 1..=JOBS_MAX) => Ok(jobs),
-        _ => Err(format!("expected a number from 1 to {JOBS_MAX}")),
-    }
+pub(super) fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    let jobs = text.parse().ok().filter(|jobs: &NonZeroUsize| jobs.get() <= JOBS_MAX);
+    jobs.ok_or_else(|| format!("expected a number from 1 to {JOBS_MAX}"))
 }
 
 /// More connections than this help no server that exists.
@@ -59,11 +58,12 @@ const JOBS_MAX: usize = 256;
 
 /// As many connections as this machine has CPUs, at most [`JOBS_DEFAULT_MAX`]: a backup must
 /// leave the source room to work.
-pub(crate) fn default_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(JOBS_DEFAULT_MAX))
+pub(super) fn default_jobs() -> NonZeroUsize {
+    std::thread::available_parallelism()
+        .map_or(NonZeroUsize::MIN, |cpus| cpus.min(JOBS_DEFAULT_MAX))
 }
 
-const JOBS_DEFAULT_MAX: usize = 4;
+const JOBS_DEFAULT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 #[cfg(test)]
 mod tests {
@@ -100,10 +100,10 @@ mod tests {
 
     #[test]
     fn jobs_are_between_one_and_the_limit() {
-        assert_eq!(jobs("1"), Ok(1));
+        assert_eq!(jobs("1"), Ok(NonZeroUsize::MIN));
         for text in ["0", "-1", "257", "two"] {
             assert!(jobs(text).is_err(), "{text}");
         }
-        assert!((1..=JOBS_DEFAULT_MAX).contains(&default_jobs()));
+        assert!(default_jobs() <= JOBS_DEFAULT_MAX);
     }
 }

@@ -74,7 +74,8 @@ fn identity_place(asked: Option<&Path>, key_directory: &Path) -> Result<Identity
         return Ok(IdentityPlace { directory: key_directory.to_owned(), name: None });
     };
     let absolute = std::path::absolute(path).ok();
-    let parts = absolute.as_deref().and_then(|path| Some((path.parent()?, path.file_name()?.to_str()?)));
+    let parts =
+        absolute.as_deref().and_then(|path| Some((path.parent()?, path.file_name()?.to_str()?)));
     let (directory, name) = parts.ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("\"{}\" is no name for a file", path.display()))
     })?;
@@ -155,6 +156,9 @@ mod tests {
         std::fs::write(&file, "old").unwrap();
         let error = identity_place(Some(&file), &keys).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-        assert_eq!(identity_place(Some(Path::new("/")), &keys).err().unwrap().kind(), ErrorKind::Usage);
+        assert_eq!(
+            identity_place(Some(Path::new("/")), &keys).err().unwrap().kind(),
+            ErrorKind::Usage
+        );
     }
 }

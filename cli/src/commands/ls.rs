@@ -8,9 +8,11 @@ use crate::args::LsArgs;
 use crate::exit::Exit;
 use crate::output::{Align, Table, bytes, count, printable};
 use pgkeep_engine::Result;
+use pgkeep_engine::catalog::{EntrySelection, select_entries};
 use pgkeep_engine::repository::ChunkReader;
 use pgkeep_format::entry::{Data, Entry, EntryKind, Kind};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 #[derive(Debug, Serialize)]
 struct Listing {
@@ -34,12 +36,22 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit> {
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let backup = repository.find(&args.backup).await?;
     let entries = ChunkReader::open(&repository).await?.entries(&backup).await?;
-    let listing = Listing { backup: backup.clear.id.to_string(), objects: objects(&entries) };
+    let selection = EntrySelection {
+        schemas: args.schemas.clone(),
+        tables: args.tables.clone(),
+        ..EntrySelection::default()
+    };
+    let selected = match selection.is_partial() {
+        true => select_entries(&entries, &selection)?,
+        false => (0..entries.len()).collect(),
+    };
+    let objects = objects(&entries, &selected);
+    let listing = Listing { backup: backup.clear.id.to_string(), objects };
     context.output.document(&listing, text)?;
     Ok(Exit::Done)
 }
 
-fn objects(entries: &[Entry]) -> Vec<Object> {
+fn objects(entries: &[Entry], selected: &BTreeSet<usize>) -> Vec<Object> {
     let mut rows_of: Vec<Option<&Data>> = vec![None; entries.len()];
     for (at, entry) in entries.iter().enumerate() {
         let whole = entry.belongs_to.map_or(at, |whole| whole as usize);
@@ -47,9 +59,10 @@ fn objects(entries: &[Entry]) -> Vec<Object> {
             *place = Some(data);
         }
     }
-    let shown = entries.iter().zip(rows_of).filter(|(entry, _)| is_shown(entry));
+    let all = entries.iter().zip(rows_of).enumerate();
+    let shown = all.filter(|(at, (entry, _))| selected.contains(at) && is_shown(entry));
     shown
-        .map(|(entry, data)| Object {
+        .map(|(_, (entry, data))| Object {
             kind: entry.kind.to_string(),
             schema: entry.schema.clone(),
             name: entry.name.clone(),
@@ -125,7 +138,8 @@ mod tests {
             entry(Kind::TableData, "jobs", Some(0), Some(7)),
             entry(Kind::Index, "jobs_pkey", Some(0), None),
         ];
-        let listing = Listing { backup: "00".into(), objects: objects(&entries) };
+        let all = (0..entries.len()).collect();
+        let listing = Listing { backup: "00".into(), objects: objects(&entries, &all) };
         assert_eq!(
             text(&listing),
             "kind   rows  size  name\nTABLE     7  70 B  app.jobs\nINDEX              app.jobs_pkey\n"

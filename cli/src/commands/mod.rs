@@ -1,10 +1,16 @@
 //! The commands: each takes its arguments to the engine and hands the result to the output.
 
+mod backup;
+mod connect;
+mod export;
 mod init;
 mod list;
 mod ls;
+mod new_file;
+mod restore;
 mod shell;
 mod show;
+mod verify;
 mod view;
 
 use crate::access::Context;
@@ -20,9 +26,13 @@ use std::future::Future;
 pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
     match command {
         Command::Init(args) => wait(init::run(context, args)),
+        Command::Backup(args) => wait(backup::run(context, args)),
+        Command::Restore(args) => wait(restore::run(context, args)),
+        Command::Export(args) => wait(export::run(context, args)),
         Command::List(args) => wait(list::run(context, args)),
         Command::Show(args) => wait(show::run(context, args)),
         Command::Ls(args) => wait(ls::run(context, args)),
+        Command::Verify(args) => wait(verify::run(context, args)),
         Command::Completions(args) => shell::completions(context, args),
         Command::Man(args) => shell::man(context, args),
     }

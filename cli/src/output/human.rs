@@ -35,7 +35,8 @@ impl Style {
 
     /// An error with its causes, each deeper than the one before, then the hints.
     pub(crate) fn error(self, error: &Error) -> String {
-        let mut text = format!("{} {}", self.paint(RED, "error:"), printable_lines(&error.to_string()));
+        let mut text =
+            format!("{} {}", self.paint(RED, "error:"), printable_lines(&error.to_string()));
         let mut depth = 1;
         let mut said = error.to_string();
         let mut source = error.source();

@@ -3,6 +3,7 @@
 
 use super::progress::Status;
 use crate::exit::{Exit, kind_name};
+use pgkeep_engine::postgres::ServerError;
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
 use std::error::Error as _;
@@ -34,7 +35,7 @@ struct Failure<'a> {
     hints: Vec<&'a str>,
     exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sqlstate: Option<String>,
+    sqlstate: Option<&'a str>,
 }
 
 /// A document, with line ends for people who look.
@@ -72,7 +73,7 @@ pub(super) fn error(error: &Error, exit: Exit) -> String {
         causes,
         hints: error.hints(),
         exit_code: exit.code(),
-        sqlstate: None,
+        sqlstate: error.cause::<ServerError>().map(|server| server.sqlstate.as_str()),
     };
     serde_json::to_string(&failure).unwrap_or_else(|_| failure.message.clone())
 }

@@ -4,8 +4,10 @@
 //! `--json`.
 
 use super::{Output, json, line};
+use crate::interrupt;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pgkeep_engine::progress::{Event, Progress};
+use pgkeep_engine::Result;
+use pgkeep_engine::progress::{Event, Interrupt, Progress};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -142,12 +144,15 @@ impl Sums {
         }
         let oldest = self.samples.front().copied().unwrap_or((now, bytes));
         let millis = now.duration_since(oldest.0).as_millis();
-        let speed = (u128::from(bytes.saturating_sub(oldest.1)) * 1000).checked_div(millis).unwrap_or(0);
+        let speed =
+            (u128::from(bytes.saturating_sub(oldest.1)) * 1000).checked_div(millis).unwrap_or(0);
         let speed = u64::try_from(speed).unwrap_or(u64::MAX);
         let left = self.status.bytes_total.and_then(|total| total.checked_sub(bytes));
         Status {
             seconds_elapsed: now.duration_since(self.began).as_secs(),
-            seconds_remaining: left.filter(|left| *left > 0).and_then(|left| left.checked_div(speed)),
+            seconds_remaining: left
+                .filter(|left| *left > 0)
+                .and_then(|left| left.checked_div(speed)),
             bytes_per_second: speed,
             ..self.status.clone()
         }
@@ -259,9 +264,16 @@ impl Running {
         meter
     }
 
-    /// Says something while the work goes on.
-    pub(crate) fn note(&self, text: &str) {
-        self.meter.say(|| self.meter.output.note(text));
+    /// Listens to signals while the work goes on, and says so when the first one comes.
+    ///
+    /// # Errors
+    /// As [`interrupt::listen`].
+    pub(crate) fn interrupt(&self) -> Result<Interrupt> {
+        let meter = Arc::clone(&self.meter);
+        interrupt::listen(move || {
+            let text = "stopping; a second signal ends pgkeep at once";
+            meter.say(|| meter.output.note(text));
+        })
     }
 
     /// Stops showing progress; returns the warnings that were shown.

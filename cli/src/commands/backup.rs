@@ -1,0 +1,233 @@
+//! `pgkeep backup`: into the repository, or into a single file with the repository's keys.
+
+use super::connect;
+use super::new_file::NewFile;
+use super::view::{SHORT_ID_LEN, lsn};
+use crate::access::Context;
+use crate::args::{BackupArgs, BackupSelectionArgs};
+use crate::exit::Exit;
+use crate::output::{Labels, Running, bytes, count, duration, printable, rfc3339, stdout_is_terminal};
+use pgkeep_engine::backup::{self, BackupOptions, BackupReport};
+use pgkeep_engine::catalog::Selection;
+use pgkeep_engine::postgres::Settings;
+use pgkeep_engine::repository::Repository;
+use pgkeep_engine::{Error, ErrorKind, Result};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter};
+use std::path::Path;
+use std::time::Duration;
+
+/// Bytes written to a single file at once.
+const FILE_BUFFER_LEN: usize = 1 << 20;
+
+const LABELS: Labels = Labels { bytes: "in", stored: Some("stored"), things: "tables" };
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    command: &'static str,
+    repository: String,
+    backup: String,
+    database: String,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    lsn: String,
+    entries: u64,
+    rows: u64,
+    plain_bytes: u64,
+    stored_bytes: u64,
+    added_bytes: u64,
+    chunks: u64,
+    new_chunks: u64,
+    /// Bytes of the single file, where one was written.
+    file_bytes: Option<u64>,
+    tables: Vec<TableSummary>,
+    warnings: Vec<String>,
+    #[serde(skip)]
+    took: Duration,
+}
+
+#[derive(Debug, Serialize)]
+struct TableSummary {
+    schema: String,
+    name: String,
+    rows: u64,
+    plain_bytes: u64,
+}
+
+/// Takes a backup.
+pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
+    refuse_terminal(context, args)?;
+    let settings = connect::settings(&args.connection)?;
+    let repository =
+        context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
+    let options = BackupOptions {
+        selection: selection(&args.selection),
+        jobs: args.jobs,
+        tags: args.tags.clone(),
+        lock_timeout: args.lock_timeout,
+        selection_text: selection_text(&args.selection),
+    };
+    let running = Running::start(context.output, LABELS, "starting");
+    let (report, file_bytes) = match args.file.as_deref() {
+        None => {
+            let (progress, interrupt) = (running.progress(), running.interrupt()?);
+            let report =
+                backup::run(&repository, &settings, &options, &progress, interrupt).await?;
+            (report, None)
+        }
+        Some(file) => {
+            let (report, len) = into_file(&repository, &settings, &options, file, &running).await?;
+            (report, Some(len))
+        }
+    };
+    running.finish();
+    let exit = Exit::done_with(report.warnings.len());
+    context.output.summary(&summary(&repository, report, file_bytes), text)?;
+    Ok(exit)
+}
+
+/// A single file goes where somebody can keep it, and nothing else goes there.
+fn refuse_terminal(context: &Context, args: &BackupArgs) -> Result<()> {
+    if args.file.as_deref() != Some(Path::new("-")) {
+        return Ok(());
+    }
+    if context.output.is_json() {
+        let message = "the backup and JSON cannot both go to standard output";
+        return Err(Error::new(ErrorKind::Usage, message).hint("Name a file: --file OUT"));
+    }
+    if stdout_is_terminal() {
+        let message = "refusing to write a backup to a terminal";
+        return Err(Error::new(ErrorKind::Usage, message)
+            .hint("Send standard output to a file or a program, or name a file: --file OUT"));
+    }
+    Ok(())
+}
+
+async fn into_file(
+    repository: &Repository,
+    settings: &Settings,
+    options: &BackupOptions,
+    path: &Path,
+    running: &Running,
+) -> Result<(BackupReport, u64)> {
+    let (progress, interrupt) = (running.progress(), running.interrupt()?);
+    let write = |sink, location: String| async move {
+        backup::run_into_file(
+            repository, sink, &location, settings, options, &progress, interrupt,
+        )
+        .await
+    };
+    if path == Path::new("-") {
+        let sink = BufWriter::with_capacity(FILE_BUFFER_LEN, io::stdout());
+        return write(Box::new(sink), "standard output".to_owned()).await;
+    }
+    let file = NewFile::create(path)?;
+    let sink = BufWriter::with_capacity(FILE_BUFFER_LEN, file.handle()?);
+    let done = write(Box::new(sink), path.display().to_string()).await?;
+    file.keep()?;
+    Ok(done)
+}
+
+fn selection(args: &BackupSelectionArgs) -> Selection {
+    Selection {
+        schemas: args.schemas.clone(),
+        exclude_schemas: args.exclude_schemas.clone(),
+        tables: args.tables.clone(),
+        exclude_tables: args.exclude_tables.clone(),
+        exclude_table_data: args.exclude_table_data.clone(),
+        schema_only: args.schema_only,
+        data_only: args.data_only,
+    }
+}
+
+/// The options as they could be typed, for `pgkeep show`.
+fn selection_text(args: &BackupSelectionArgs) -> Vec<String> {
+    let lists = [
+        ("--schema", &args.schemas),
+        ("--exclude-schema", &args.exclude_schemas),
+        ("--table", &args.tables),
+        ("--exclude-table", &args.exclude_tables),
+        ("--exclude-table-data", &args.exclude_table_data),
+    ];
+    let flags = [("--schema-only", args.schema_only), ("--data-only", args.data_only)];
+    let mut text = Vec::new();
+    for (option, patterns) in lists {
+        text.extend(patterns.iter().map(|pattern| format!("{option}={pattern}")));
+    }
+    text.extend(flags.iter().filter(|(_, set)| *set).map(|(option, _)| (*option).to_owned()));
+    text
+}
+
+fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64>) -> Summary {
+    let totals = report.totals;
+    let micros = u64::try_from(report.finished_at.saturating_sub(report.started_at));
+    let tables = report.tables.into_iter().map(|table| TableSummary {
+        schema: table.schema,
+        name: table.name,
+        rows: table.rows,
+        plain_bytes: table.bytes,
+    });
+    Summary {
+        command: "backup",
+        repository: repository.id().to_string(),
+        backup: report.id.to_string(),
+        database: report.database,
+        started_at: rfc3339(report.started_at),
+        finished_at: rfc3339(report.finished_at),
+        lsn: lsn(report.lsn),
+        entries: totals.entries,
+        rows: totals.rows,
+        plain_bytes: totals.plain_bytes,
+        stored_bytes: totals.stored_bytes,
+        added_bytes: totals.added_bytes,
+        chunks: totals.chunks,
+        new_chunks: totals.new_chunks,
+        file_bytes,
+        tables: tables.collect(),
+        warnings: report.warnings,
+        took: Duration::from_micros(micros.unwrap_or(0)),
+    }
+}
+
+fn text(summary: &Summary) -> String {
+    let mut text = format!(
+        "backup {} of database \"{}\" is done: {} rows in {} tables, {}, in {}",
+        summary.backup.get(..SHORT_ID_LEN).unwrap_or(&summary.backup),
+        printable(&summary.database),
+        count(summary.rows),
+        summary.tables.len(),
+        bytes(summary.plain_bytes),
+        duration(summary.took),
+    );
+    let _infallible = match summary.file_bytes {
+        Some(len) => write!(text, "; the file has {}", bytes(len)),
+        None => write!(
+            text,
+            "\nadded {} to the repository: {} of its {} chunks were not there yet",
+            bytes(summary.added_bytes),
+            count(summary.new_chunks),
+            count(summary.chunks)
+        ),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_selection_is_kept_as_it_could_be_typed() {
+        let args = BackupSelectionArgs {
+            schemas: vec!["app".into()],
+            exclude_table_data: vec!["app.log*".into()],
+            schema_only: true,
+            ..BackupSelectionArgs::default()
+        };
+        assert_eq!(
+            selection_text(&args),
+            ["--schema=app", "--exclude-table-data=app.log*", "--schema-only"]
+        );
+    }
+}

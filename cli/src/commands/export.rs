@@ -1,0 +1,137 @@
+//! `pgkeep export`: a backup as SQL or CSV, to standard output, a new file, or (CSV) a file
+//! for each table in a directory.
+
+use super::new_file::NewFile;
+use super::restore::selection;
+use crate::access::{Context, Reads};
+use crate::args::{ExportArgs, ExportFormat as Format};
+use crate::exit::Exit;
+use crate::output::{Labels, Running, count};
+use pgkeep_engine::export::{self, ExportFormat, ExportOptions, ExportOutput, ExportReport};
+use pgkeep_engine::repository::{Backup, Repository};
+use pgkeep_engine::{Error, ErrorKind, Result};
+use serde::Serialize;
+use std::io::{self, BufWriter, Write};
+use std::path::{MAIN_SEPARATOR_STR, Path};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes written at once.
+const BUFFER_LEN: usize = 1 << 18;
+
+const LABELS: Labels = Labels { bytes: "written", stored: Some("read"), things: "tables" };
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    command: &'static str,
+    backup: String,
+    output: String,
+    entries: u64,
+    tables: u64,
+    rows: u64,
+}
+
+/// Exports a backup.
+pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
+    if args.output.is_none() && context.output.is_json() {
+        let message = "the export and JSON cannot both go to standard output";
+        return Err(Error::new(ErrorKind::Usage, message).hint("Name a file: --output FILE"));
+    }
+    let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
+    let backup = repository.find(&args.backup).await?;
+    let format = match args.format {
+        Format::Sql => ExportFormat::Sql,
+        Format::Csv => ExportFormat::Csv,
+    };
+    let options = ExportOptions { selection: selection(&args.selection), format };
+    let export = Export { repository: &repository, backup: &backup, options: &options };
+    let running = Running::start(context.output, LABELS, "starting");
+    let Some(path) = args.output.as_deref() else {
+        export.to_stdout(&running).await?;
+        return Ok(Exit::Done);
+    };
+    let report = export.to_path(path, &running).await?;
+    running.finish();
+    let summary = Summary {
+        command: "export",
+        backup: backup.clear.id.to_string(),
+        output: path.display().to_string(),
+        entries: report.entries,
+        tables: report.tables,
+        rows: report.rows,
+    };
+    context.output.summary(&summary, text)?;
+    Ok(Exit::Done)
+}
+
+/// What is exported.
+struct Export<'a> {
+    repository: &'a Repository,
+    backup: &'a Backup,
+    options: &'a ExportOptions,
+}
+
+impl Export<'_> {
+    async fn to(&self, output: ExportOutput, running: &Running) -> Result<ExportReport> {
+        let (progress, interrupt) = (running.progress(), running.interrupt()?);
+        export::run(self.repository, self.backup, self.options, output, &progress, interrupt).await
+    }
+
+    /// A reader that goes away, such as `head`, has seen what it wanted.
+    async fn to_stdout(&self, running: &Running) -> Result<()> {
+        let gone = Arc::new(AtomicBool::new(false));
+        let stdout = Watched { inner: io::stdout(), gone: Arc::clone(&gone) };
+        let sink = BufWriter::with_capacity(BUFFER_LEN, stdout);
+        match self.to(ExportOutput::Stream(Box::new(sink)), running).await {
+            Err(_) if gone.load(Ordering::Relaxed) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+
+    async fn to_path(&self, path: &Path, running: &Running) -> Result<ExportReport> {
+        let names_directory = path.to_string_lossy().ends_with(MAIN_SEPARATOR_STR);
+        if self.options.format == ExportFormat::Csv && (names_directory || path.is_dir()) {
+            return self.to(ExportOutput::Directory(path.to_owned()), running).await;
+        }
+        let file = NewFile::create(path)?;
+        let sink = BufWriter::with_capacity(BUFFER_LEN, file.handle()?);
+        let report = self.to(ExportOutput::Stream(Box::new(sink)), running).await?;
+        file.keep()?;
+        Ok(report)
+    }
+}
+
+/// A writer that remembers whether its reader went away.
+struct Watched<W> {
+    inner: W,
+    gone: Arc<AtomicBool>,
+}
+
+impl<W> Watched<W> {
+    fn watch<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(bytes);
+        self.watch(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.inner.flush();
+        self.watch(result)
+    }
+}
+
+fn text(summary: &Summary) -> String {
+    let (objects, rows) = (count(summary.entries), count(summary.rows));
+    let (tables, output) = (summary.tables, &summary.output);
+    format!("wrote {objects} objects and {rows} rows of {tables} tables to \"{output}\"")
+}
