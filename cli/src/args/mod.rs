@@ -18,7 +18,7 @@ mod tests;
 mod values;
 mod verify;
 
-pub(crate) use backup::BackupArgs;
+pub(crate) use backup::{BackupArgs, BackupSelectionArgs};
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use init::InitArgs;
