@@ -6,7 +6,9 @@ use super::view::{SHORT_ID_LEN, lsn};
 use crate::access::Context;
 use crate::args::{BackupArgs, BackupSelectionArgs};
 use crate::exit::Exit;
-use crate::output::{Labels, Running, bytes, count, duration, printable, rfc3339, stdout_is_terminal};
+use crate::output::{
+    Labels, Running, bytes, count, duration, printable, rfc3339, stdout_is_terminal,
+};
 use pgkeep_engine::backup::{self, BackupOptions, BackupReport};
 use pgkeep_engine::catalog::Selection;
 use pgkeep_engine::postgres::Settings;
@@ -59,8 +61,7 @@ struct TableSummary {
 pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     refuse_terminal(context, args)?;
     let settings = connect::settings(&args.connection)?;
-    let repository =
-        context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
+    let repository = context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
     let options = BackupOptions {
         selection: selection(&args.selection),
         jobs: args.jobs,
@@ -113,10 +114,8 @@ async fn into_file(
 ) -> Result<(BackupReport, u64)> {
     let (progress, interrupt) = (running.progress(), running.interrupt()?);
     let write = |sink, location: String| async move {
-        backup::run_into_file(
-            repository, sink, &location, settings, options, &progress, interrupt,
-        )
-        .await
+        backup::run_into_file(repository, sink, &location, settings, options, &progress, interrupt)
+            .await
     };
     if path == Path::new("-") {
         let sink = BufWriter::with_capacity(FILE_BUFFER_LEN, io::stdout());

@@ -133,7 +133,9 @@ fn text(summary: &Summary) -> String {
         bytes(summary.plain_bytes),
     );
     if summary.dry_run {
-        format!("backup {id} would be restored into database \"{database}\": {what}; nothing was changed")
+        format!(
+            "backup {id} would be restored into database \"{database}\": {what}; nothing was changed"
+        )
     } else {
         let took = duration(summary.took);
         format!("backup {id} is restored into database \"{database}\": {what}, in {took}")

@@ -136,9 +136,6 @@ mod tests {
             "packs/ab/abcd: checksum differs (table app.jobs of backup 3f9c2ab1)\n"
         );
         problem.table = None;
-        assert_eq!(
-            problem_text(&problem),
-            "packs/ab/abcd: checksum differs (backup 3f9c2ab1)\n"
-        );
+        assert_eq!(problem_text(&problem), "packs/ab/abcd: checksum differs (backup 3f9c2ab1)\n");
     }
 }

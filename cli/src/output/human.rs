@@ -23,11 +23,6 @@ impl Style {
         Self { colour: !environment.no_color && std::io::stderr().is_terminal() }
     }
 
-    /// Whether words are coloured.
-    pub(crate) fn colours(self) -> bool {
-        self.colour
-    }
-
     /// A warning.
     pub(crate) fn warning(self, text: &str) -> String {
         format!("{} {}", self.paint(YELLOW, "warning:"), printable_lines(text))
