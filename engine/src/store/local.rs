@@ -8,13 +8,13 @@ use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pgkeep_format::name::ObjectName;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use tempfile::NamedTempFile;
 
 const TEMPORARY: &str = "tmp";
 /// The directory whose presence makes a directory a repository.
@@ -82,20 +82,11 @@ impl LocalStore {
     }
 
     fn begin(&self, name: ObjectName) -> Result<LocalUpload> {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
         let temporary = self.root.join(TEMPORARY);
         make_directory(&temporary)?;
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let path = temporary.join(format!("{}-{serial}", std::process::id()));
-        // A process of the same id, before a crash, may have left such a file behind.
-        let _ = fs::remove_file(&path);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| failed("create", &path, error))?;
-        Ok(LocalUpload { name, target: self.path(&name), temporary: path, file: Some(file) })
+        let file = NamedTempFile::new_in(&temporary)
+            .map_err(|error| failed("create a file in", &temporary, error))?;
+        Ok(LocalUpload { name, target: self.path(&name), file: Some(file) })
     }
 
     fn read_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes> {
@@ -194,60 +185,49 @@ impl Store for LocalStore {
 struct LocalUpload {
     name: ObjectName,
     target: PathBuf,
-    temporary: PathBuf,
-    /// Absent while a write is under way.
-    file: Option<File>,
+    /// Removed when dropped; absent while a write is under way and after one that failed.
+    file: Option<NamedTempFile>,
 }
 
 impl LocalUpload {
-    fn publish(&self, file: &File) -> Result<()> {
-        file.sync_all().map_err(|error| failed("sync", &self.temporary, error))?;
-        if let Some(directory) = self.target.parent() {
-            make_directory(directory)?;
-        }
-        match fs::hard_link(&self.temporary, &self.target) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(self.taken()),
-            Err(_) if self.target.exists() => return Err(self.taken()),
-            // A file system without hard links: names are random, so nobody races for one.
-            Err(_) => fs::rename(&self.temporary, &self.target)
-                .map_err(|error| failed("create", &self.target, error))?,
-        }
-        if let Some(directory) = self.target.parent() {
-            sync_directory(directory)?;
-        }
-        Ok(())
-    }
-
-    fn taken(&self) -> Error {
-        Error::new(ErrorKind::AlreadyExists, format!("object \"{}\" exists already", self.name))
-    }
-}
-
-impl Drop for LocalUpload {
-    fn drop(&mut self) {
-        // Left behind it would only be garbage: there is nobody to tell of a failure.
-        let _ = fs::remove_file(&self.temporary);
+    fn take(&mut self) -> Result<NamedTempFile> {
+        self.file
+            .take()
+            .ok_or_else(|| Error::new(ErrorKind::Store, "upload failed before and cannot go on"))
     }
 }
 
 #[async_trait]
 impl Upload for LocalUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let Some(mut file) = self.file.take() else {
-            return Err(Error::new(ErrorKind::Store, "upload failed before and cannot go on"));
-        };
-        let written = blocking(move || Ok(file.write_all(&bytes).map(|()| file))).await?;
-        self.file = Some(written.map_err(|error| failed("write", &self.temporary, error))?);
+        let mut file = self.take()?;
+        let file = blocking(move || {
+            let written = file.write_all(&bytes);
+            written.map_err(|error| failed("write", file.path(), error)).map(|()| file)
+        });
+        self.file = Some(file.await?);
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<()> {
-        let Some(file) = self.file.take() else {
-            return Err(Error::new(ErrorKind::Store, "upload failed before and cannot go on"));
-        };
-        blocking(move || self.publish(&file)).await
+        let (file, name, target) = (self.take()?, self.name, self.target);
+        blocking(move || publish(file, &name, &target)).await
     }
+}
+
+/// Gives a file its name, where nothing has it, and makes both durable.
+fn publish(file: NamedTempFile, name: &ObjectName, target: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(|error| failed("sync", file.path(), error))?;
+    if let Some(directory) = target.parent() {
+        make_directory(directory)?;
+    }
+    file.persist_noclobber(target).map_err(|failure| match failure.error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Error::new(ErrorKind::AlreadyExists, format!("object \"{name}\" exists already"))
+        }
+        _ => failed("create", target, failure.error),
+    })?;
+    target.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Makes a directory and its missing parents, durably.
