@@ -47,8 +47,10 @@ impl SingleFile {
         let directory = read_directory(&file, &path)?;
         let mut objects = HashMap::with_capacity(directory.objects.len());
         for DirectoryEntry { name, offset, len } in directory.objects {
-            let name = ObjectName::parse(&name).map_err(|error| damaged(&path, error))?;
-            objects.insert(name, (offset, len));
+            // Objects of a later version are passed over, as in a folder.
+            if let Ok(name) = ObjectName::parse(&name) {
+                objects.insert(name, (offset, len));
+            }
         }
         Ok(Self { path: path.into(), file: Arc::new(file), objects: Arc::new(objects) })
     }
