@@ -47,6 +47,9 @@ pub(super) async fn verify_alone(
     for stream in &backup.clear.streams {
         let frame_type = FrameType::from_code(stream.frame_type)
             .map_err(|error| Error::undecodable("stream", error))?;
+        if matches!(frame_type, FrameType::Ancillary(_)) {
+            continue;
+        }
         // What cannot be read is reported with its table, below.
         let Ok(references) = reader.references(stream).await else { continue };
         for reference in references {
@@ -99,6 +102,10 @@ async fn follow(
         }
     }
     for (number, stream) in backup.clear.streams.iter().enumerate() {
+        // A stream of a later version; whoever knows it, checks it.
+        if matches!(FrameType::from_code(stream.frame_type), Ok(FrameType::Ancillary(_))) {
+            continue;
+        }
         let entry = entries
             .iter()
             .find(|entry| entry.data.as_ref().is_some_and(|data| data.stream as usize == number));
