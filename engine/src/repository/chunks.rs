@@ -91,6 +91,9 @@ impl ChunkReader {
         if references.len() as u64 != stream.chunks {
             return Err(Error::new(ErrorKind::Damaged, "stream has another number of chunks"));
         }
+        if references.last().is_some_and(|last| last.row_continues) {
+            return Err(Error::new(ErrorKind::Damaged, "stream ends within a row"));
+        }
         Ok(references)
     }
 

@@ -9,7 +9,7 @@ use pgkeep_format::entry::Entry;
 use pgkeep_format::frame::{FrameHeader, FrameType};
 use pgkeep_format::id::BackupId;
 use pgkeep_format::key::KeyMaterial;
-use pgkeep_format::manifest::{ClearPart, SealedPart, decode_body, encode_body};
+use pgkeep_format::manifest::{BackupKind, ClearPart, SealedPart, decode_body, encode_body};
 use pgkeep_format::name::{BACKUPS, ObjectName};
 use pgkeep_format::object::ObjectType;
 
@@ -79,6 +79,11 @@ impl Repository {
         if clear.id != id {
             let message = format!("object \"{name}\" is the manifest of backup {}", clear.id);
             return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        if clear.kind != BackupKind::Logical {
+            let message = format!("backup {id} is of a kind that this version does not read");
+            return Err(Error::new(ErrorKind::UnsupportedFormat, message)
+                .hint("Use a newer version of pgkeep."));
         }
         let header = FrameHeader::decode(frame).map_err(damaged)?;
         let sealed = match self.open_frame(header, Bytes::copy_from_slice(frame)).await {

@@ -59,10 +59,11 @@ pub(super) async fn verify_alone(
             let read = if repository.can_read() {
                 reader.read(&reference.id, frame_type).await.map(|opened| proven(&opened))
             } else {
-                repository
-                    .check_chunk(&reader, &reference.id)
-                    .await
-                    .map(|()| super::Proven { plain_len: 0, row_ends: 0 })
+                repository.check_chunk(&reader, &reference.id).await.map(|()| super::Proven {
+                    plain_len: 0,
+                    row_ends: 0,
+                    row_continues: None,
+                })
             };
             match read {
                 Ok(known) => {
@@ -138,6 +139,9 @@ fn compare(
             Some(proven) => {
                 bytes += u64::from(proven.plain_len);
                 row_ends += u64::from(proven.row_ends);
+                if proven.row_continues.is_some_and(|found| found != reference.row_continues) {
+                    wrong.push(format!("chunk {} is not cut as the backup says", reference.id));
+                }
             }
             None => wrong.push(format!(
                 "chunk {} ({} of {}) is missing or damaged",

@@ -65,6 +65,8 @@ pub struct Problem {
 struct Proven {
     plain_len: u32,
     row_ends: u32,
+    /// Whether its last row goes on in the next chunk; unknown where it stayed sealed.
+    row_continues: Option<bool>,
 }
 
 /// What a verify has found so far.

@@ -116,7 +116,7 @@ async fn verify_frame(
     }
     if header.suite != Suite::None && !repository.can_read() {
         // The checksums are all that can be compared without a key.
-        return Ok(Some(Proven { plain_len: 0, row_ends: 0 }));
+        return Ok(Some(Proven { plain_len: 0, row_ends: 0, row_continues: None }));
     }
     repository.open_frame(header, frame).await.map(|opened| Some(proven(&opened)))
 }
@@ -125,5 +125,9 @@ pub(super) fn proven(opened: &Opened) -> Proven {
     // PLAIN_LEN_MAX keeps both within u32.
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let row_ends = opened.plain.iter().filter(|byte| **byte == b'\n').count();
-    Proven { plain_len: count(opened.plain.len()), row_ends: count(row_ends) }
+    Proven {
+        plain_len: count(opened.plain.len()),
+        row_ends: count(row_ends),
+        row_continues: Some(opened.row_continues),
+    }
 }
