@@ -131,6 +131,36 @@ async fn user_mappings(context: &Context<'_>) -> Result<Vec<Draft>> {
     Ok(drafts)
 }
 
+/// A warning for each user mapping whose options, if it has any, the role may not see; the
+/// conditions are those of the view.
+pub(super) async fn warnings(context: &Context<'_>) -> Result<Vec<String>> {
+    let rows = context
+        .session
+        .query(
+            "SELECT m.srvname, m.usename \
+             FROM pg_catalog.pg_user_mappings m \
+             JOIN pg_catalog.pg_foreign_server s ON s.oid = m.srvid \
+             WHERE m.umoptions IS NULL \
+             AND NOT (m.umuser <> 0 AND m.usename = current_user \
+                      AND (pg_catalog.pg_has_role(s.srvowner, 'USAGE') \
+                           OR pg_catalog.has_server_privilege(s.oid, 'USAGE'))) \
+             AND NOT (m.umuser = 0 AND pg_catalog.pg_has_role(s.srvowner, 'USAGE')) \
+             AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r \
+                      WHERE r.rolname = current_user) \
+             ORDER BY m.srvname, m.usename",
+        )
+        .await?;
+    let warn = |row: &Row| {
+        Ok(format!(
+            "user mapping for \"{}\" on server \"{}\" is in the backup without options: \
+             the role may not see them",
+            row.optional("usename")?.unwrap_or_default(),
+            row.text("srvname")?
+        ))
+    };
+    rows.iter().map(warn).collect()
+}
+
 /// A draft but for its body, and what ALTER calls it; `words` are those of ALTER and GRANT.
 fn named(address: Address, row: &Row, kind: Kind, words: (&str, &str)) -> Result<(Draft, String)> {
     let name = row.text("name")?;

@@ -28,6 +28,7 @@ mod event_triggers;
 mod extensions;
 mod foreign_data;
 mod functions;
+mod given_privileges;
 mod graph;
 mod index;
 mod languages;

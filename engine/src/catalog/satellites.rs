@@ -2,13 +2,13 @@
 //! own that belongs to the object, so that a restore can leave it out.
 //!
 //! Members of extensions have neither owner nor comment here, for `CREATE EXTENSION` gives
-//! them; but privileges changed since then become entries of the extension.
+//! them; for privileges changed since then see `given_privileges`.
 
 use super::context::{Context, catalog};
-use super::{Address, Draft, Privileges, acl, array};
+use super::{Address, Draft, acl, given_privileges};
 use crate::Result;
 use crate::postgres::{Row, identifier, literal, qualified};
-use pgkeep_format::entry::{Kind, Section};
+use pgkeep_format::entry::Kind;
 use std::collections::{HashMap, HashSet};
 
 /// The first OID that `initdb` does not use.
@@ -33,7 +33,7 @@ pub(super) async fn read(context: &Context<'_>, drafts: &[Draft]) -> Result<Vec<
             }
         }
     }
-    satellites.extend(member_privileges(context, drafts, &roles).await?);
+    satellites.extend(given_privileges::read(context, drafts, &roles).await?);
     satellites.extend(comments(context, drafts).await?);
     Ok(satellites)
 }
@@ -181,115 +181,10 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Privileges of members of extensions that differ from what the extension gave.
-async fn member_privileges(
-    context: &Context<'_>,
-    drafts: &[Draft],
-    roles: &HashSet<String>,
-) -> Result<Vec<Draft>> {
-    let extensions: HashMap<u32, &Draft> = drafts
-        .iter()
-        .filter_map(|draft| match draft.address {
-            Some(Address { catalog: "pg_extension", oid, .. }) => Some((oid, draft)),
-            _ => None,
-        })
-        .collect();
-    let mut satellites = Vec::new();
-    for row in context.session.query(MEMBER_PRIVILEGES).await? {
-        let Some(extension) = extensions.get(&row.parse("extension")?) else { continue };
-        let name = match (row.optional("nspname")?, row.text("name")?) {
-            (Some(schema), name) => qualified(schema, name),
-            (None, name) => identifier(name),
-        };
-        let target = format!("{} {name}{}", row.text("word")?, row.text("arguments")?);
-        let column = row.optional("attname")?.map(str::to_owned);
-        let name = match &column {
-            Some(column) => format!("{target} ({column})"),
-            None => target.clone(),
-        };
-        let privileges = Privileges {
-            target,
-            column,
-            items: array::optional_elements(row.optional("acl")?)?,
-            default: array::optional_elements(row.optional("initial")?)?.unwrap_or_default(),
-        };
-        let owner = row.optional("owner")?;
-        let sql = acl::statements(&privileges, owner, "", |role| roles.contains(role))?;
-        if !sql.is_empty() {
-            let schema = row.optional("nspname")?;
-            let mut satellite = Draft::new(Kind::Acl, Section::PreData, schema, &name);
-            satellite.belongs_to = extension.address;
-            satellite.body = sql.into();
-            satellites.push(satellite);
-        }
-    }
-    Ok(satellites)
-}
-
-/// All members of extensions whose privileges are not those of `pg_init_privs`, or where
-/// that holds nothing, not the default.
-const MEMBER_PRIVILEGES: &str = "\
-WITH object AS ( \
-  SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS classid, r.oid, 0 AS column_number, \
-         CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS word, \
-         r.relnamespace AS namespace, r.relname AS name, NULL AS attname, '' AS arguments, \
-         r.relowner AS owner, r.relacl AS acl, \
-         CASE r.relkind WHEN 'S' THEN 's' ELSE 'r' END AS type \
-  FROM pg_catalog.pg_class r WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
-  UNION ALL \
-  SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, r.oid, a.attnum, 'TABLE', r.relnamespace, \
-         r.relname, a.attname, '', r.relowner, coalesce(a.attacl, '{}'), 'c' \
-  FROM pg_catalog.pg_class r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid \
-  WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT a.attisdropped \
-  UNION ALL \
-  SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, \
-         CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, \
-         p.pronamespace, p.proname, NULL, '(' || ( \
-           SELECT coalesce(pg_catalog.string_agg( \
-                    pg_catalog.format_type(t.type, NULL), ', ' ORDER BY t.position), '') \
-           FROM pg_catalog.unnest(p.proargtypes::oid[]) WITH ORDINALITY AS t (type, position) \
-         ) || ')', p.proowner, p.proacl, 'f' \
-  FROM pg_catalog.pg_proc p \
-  UNION ALL \
-  SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0, 'TYPE', t.typnamespace, \
-         t.typname, NULL, '', t.typowner, t.typacl, 'T' \
-  FROM pg_catalog.pg_type t \
-  UNION ALL \
-  SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0, 'SCHEMA', NULL, n.nspname, \
-         NULL, '', n.nspowner, n.nspacl, 'n' \
-  FROM pg_catalog.pg_namespace n \
-  UNION ALL \
-  SELECT 'pg_catalog.pg_language'::pg_catalog.regclass, l.oid, 0, 'LANGUAGE', NULL, l.lanname, \
-         NULL, '', l.lanowner, l.lanacl, 'l' \
-  FROM pg_catalog.pg_language l \
-  UNION ALL \
-  SELECT 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, w.oid, 0, \
-         'FOREIGN DATA WRAPPER', NULL, w.fdwname, NULL, '', w.fdwowner, w.fdwacl, 'F' \
-  FROM pg_catalog.pg_foreign_data_wrapper w \
-  UNION ALL \
-  SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, s.oid, 0, 'FOREIGN SERVER', NULL, \
-         s.srvname, NULL, '', s.srvowner, s.srvacl, 'S' \
-  FROM pg_catalog.pg_foreign_server s \
-), member AS ( \
-  SELECT d.refobjid AS extension, o.*, \
-         pg_catalog.acldefault(o.type::pg_catalog.\"char\", o.owner) AS standard, i.initprivs \
-  FROM object o \
-  JOIN pg_catalog.pg_depend d ON d.classid = o.classid AND d.objid = o.oid \
-    AND d.objsubid = 0 AND d.deptype = 'e' \
-    AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
-  LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = o.classid AND i.objoid = o.oid \
-    AND i.objsubid = o.column_number \
-) \
-SELECT m.extension, m.word, n.nspname, m.name, m.attname, m.arguments, r.rolname AS owner, \
-       coalesce(m.acl, m.standard) AS acl, coalesce(m.initprivs, m.standard) AS initial \
-FROM member m \
-LEFT JOIN pg_catalog.pg_namespace n ON n.oid = m.namespace \
-LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.owner \
-WHERE coalesce(m.acl, m.standard) IS DISTINCT FROM coalesce(m.initprivs, m.standard)";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pgkeep_format::entry::Section;
 
     #[test]
     fn large_objects_get_their_owner_one_by_one() {

@@ -2,7 +2,7 @@
 //! whatever its kind.
 
 use super::context::{Context, catalog};
-use super::{Address, Draft};
+use super::{Address, Draft, foreign_data};
 use crate::Result;
 use crate::postgres::literal;
 use std::collections::HashSet;
@@ -24,6 +24,7 @@ pub(super) async fn warnings(context: &Context<'_>, drafts: &[Draft]) -> Result<
         }
     }
     let mut warnings = describe(context, &unknown).await?;
+    warnings.extend(foreign_data::warnings(context).await?);
     warnings.extend(security_labels(context).await?);
     Ok(warnings)
 }
