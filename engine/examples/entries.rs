@@ -1,7 +1,13 @@
-//! Prints the SQL of all entries of a database in order, as a script: `entries URI`.
+//! Prints the SQL of all entries of a database in order, as a script. Rows are not part
+//! of it.
 //!
-//! Rows are not part of it. With `--list`, prints what each entry is and depends on; with
-//! `--drop`, the SQL that drops all entries, the last one first.
+//! ```text
+//! entries [--list | --drop] [-n SCHEMA] [-N SCHEMA] [-t TABLE] [-T TABLE]
+//!         [--exclude-table-data TABLE] [-s] [-a] URI
+//! ```
+//!
+//! With `--list`, prints what each entry is and depends on; with `--drop`, the SQL that
+//! drops all entries, the last one first.
 
 use pgkeep_engine::Result;
 use pgkeep_engine::catalog::{self, Selection};
@@ -10,19 +16,15 @@ use pgkeep_format::entry::{Entry, Kind};
 use std::io::Write as _;
 use std::process::ExitCode;
 
+type Print = fn(&[Entry]) -> String;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (print, uri): (fn(&[Entry]) -> String, &String) = match arguments.as_slice() {
-        [uri] => (script, uri),
-        [flag, uri] if flag == "--list" => (list, uri),
-        [flag, uri] if flag == "--drop" => (drops, uri),
-        _ => {
-            let _ = writeln!(std::io::stderr(), "usage: entries [--list | --drop] URI");
-            return ExitCode::from(2);
-        }
+    let Some((print, selection, uri)) = arguments() else {
+        let _ = writeln!(std::io::stderr(), "usage: see the head of entries.rs");
+        return ExitCode::from(2);
     };
-    match run(uri, print).await {
+    match run(&uri, &selection, print).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error:?}");
@@ -31,13 +33,34 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(uri: &str, print: fn(&[Entry]) -> String) -> Result<()> {
+fn arguments() -> Option<(Print, Selection, String)> {
+    let mut print: Print = script;
+    let mut selection = Selection::default();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--list" => print = list,
+            "--drop" => print = drops,
+            "-n" => selection.schemas.push(arguments.next()?),
+            "-N" => selection.exclude_schemas.push(arguments.next()?),
+            "-t" => selection.tables.push(arguments.next()?),
+            "-T" => selection.exclude_tables.push(arguments.next()?),
+            "--exclude-table-data" => selection.exclude_table_data.push(arguments.next()?),
+            "-s" => selection.schema_only = true,
+            "-a" => selection.data_only = true,
+            _ => return arguments.next().is_none().then_some((print, selection, argument)),
+        }
+    }
+    None
+}
+
+async fn run(uri: &str, selection: &Selection, print: Print) -> Result<()> {
     let asked = Asked { database: Some(uri.to_owned()), ..Asked::default() };
     let session = Session::connect(&Settings::from_process(&asked)?, "entries").await?;
     session
         .execute("SET search_path = ''; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
-    let catalog = catalog::read(&session, &Selection::default()).await?;
+    let catalog = catalog::read(&session, selection).await?;
     let mut text = String::new();
     for warning in &catalog.warnings {
         text += &format!("-- warning: {}\n", warning.replace('\n', " "));

@@ -98,11 +98,7 @@ impl Maker<'_> {
         depends_on.sort_unstable();
         let belongs_to = self.graph.parent(node).as_ref().and_then(known);
         let mut entry = entry(draft, depends_on, belongs_to);
-        if let Some(parent) = belongs_to
-            && entry.depends_on.iter().all(|other| *other <= parent)
-        {
-            // Entries are dropped in the order's reverse: the parent goes before all that
-            // this stands on, and takes it along.
+        if belongs_to.is_some_and(|parent| self.goes_with(parent, &entry.depends_on)) {
             entry.drop = None;
         }
         let position = self.push(entry)?;
@@ -116,6 +112,17 @@ impl Maker<'_> {
         }
         self.positions.insert(node, position);
         Ok(position)
+    }
+
+    /// Whether what depends on `depends_on` goes when its `parent` is dropped: entries are
+    /// dropped in the order's reverse, so what stands after the parent and is dropped by
+    /// itself must find nothing that depends on it.
+    fn goes_with(&self, parent: u32, depends_on: &[u32]) -> bool {
+        depends_on.iter().all(|other| {
+            let entry = &self.entries[*other as usize];
+            let with_parent = entry.belongs_to == Some(parent) && entry.drop.is_none();
+            *other <= parent || entry.section == Section::Data || with_parent
+        })
     }
 
     fn follower(&mut self, parent: u32, draft: &Draft) -> Result<()> {

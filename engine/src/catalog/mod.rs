@@ -158,10 +158,11 @@ async fn relations(
     let configuration = extensions::configuration_tables(context).await?;
     let mut drafts = table::drafts(context, &relations, &constraints, &configuration);
     drafts.extend(sequence::read(context, &relations).await?);
-    if !selection.schema_only {
-        let wanted = &selected.relations;
-        drafts.extend(sequence::values(context, &relations, wanted, &configuration).await?);
+    let mut wanted = selected.relations.clone();
+    if selection.schema_only {
+        wanted.retain(|oid| configuration.iter().any(|(configured, _)| configured == oid));
     }
+    drafts.extend(sequence::values(context, &relations, &wanted, &configuration).await?);
     drafts.extend(view::read(context, &relations).await?);
     drafts.extend(index::drafts(context, &relations, &indexes, warnings));
     drafts.extend(constraint::drafts(context, &relations, &constraints, &indexes));

@@ -9,7 +9,9 @@ use std::collections::{HashMap, HashSet};
 
 /// Lets all that is made of a table after the rows wait for its rows.
 pub(super) fn wait_for_rows(graph: &mut Graph) {
-    let rows = children(graph, Kind::TableData);
+    let mut rows = children(graph, Kind::TableData);
+    // The rows of an extension's configuration are waited for by nothing.
+    rows.retain(|parent, _| graph.drafts[*parent].kind == Kind::Table);
     let partitions = partitions(graph);
     let mut edges = Vec::new();
     for (node, draft) in graph.drafts.iter().enumerate() {

@@ -140,13 +140,14 @@ async fn resolve_visible(session: &Session, selection: &Selection) -> Result<Sel
         if in_scope && !excluded.contains(&relation.oid) {
             relations.insert(relation.oid);
         }
-        owned.extend(relation.owner.map(|owner| (relation.oid, owner)));
+        owned.extend(relation.owner.map(|owner| (relation.oid, owner, relation.is_identity)));
     }
-    // A sequence goes with the table that it belongs to.
-    for (sequence, table) in owned {
+    // A sequence goes with the table that it belongs to, unless it is asked for by itself;
+    // that of an identity column is nothing by itself.
+    for (sequence, table, is_identity) in owned {
         if relations.contains(&table) {
             relations.insert(sequence);
-        } else if !tables.contains(&sequence) {
+        } else if is_identity || !tables.contains(&sequence) {
             relations.remove(&sequence);
         }
     }
@@ -171,13 +172,18 @@ enum Missing<'a> {
 impl Missing<'_> {
     fn report(&mut self, what: &str, pattern: &str) -> Result<()> {
         match self {
-            Missing::Error => Err(Error::new(
-                ErrorKind::NotFound,
-                format!("no matching {what} was found for \"{pattern}\""),
-            )
-            .hint(
-                "A pattern without a schema matches what search_path shows; name the schema too.",
-            )),
+            Missing::Error => {
+                let message = format!("no {what} matches \"{pattern}\"");
+                let error = Error::new(ErrorKind::NotFound, message);
+                Err(if what == "table" && !pattern.contains('.') {
+                    error.hint(format!(
+                        "Without a schema only what search_path shows is found; \
+                         try \"*.{pattern}\"."
+                    ))
+                } else {
+                    error
+                })
+            }
             Missing::Warning(warnings) => {
                 if pattern::is_exact(pattern) {
                     warnings
@@ -199,12 +205,14 @@ struct Candidate {
     schema: String,
     /// The table that a sequence belongs to.
     owner: Option<u32>,
+    /// Whether that table's column makes the sequence.
+    is_identity: bool,
 }
 
 impl Matcher<'_> {
     async fn all(&self) -> Result<Vec<Candidate>> {
         let sql = format!(
-            "SELECT c.oid, n.nspname, d.refobjid \
+            "SELECT c.oid, n.nspname, d.refobjid, d.deptype \
              FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              LEFT JOIN pg_catalog.pg_depend d ON c.relkind = 'S' \
@@ -223,6 +231,7 @@ impl Matcher<'_> {
                     oid: row.parse("oid")?,
                     schema: row.text("nspname")?.to_owned(),
                     owner,
+                    is_identity: row.optional("deptype")? == Some("i"),
                 })
             })
             .collect()
