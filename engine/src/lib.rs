@@ -3,7 +3,7 @@
 //! Use cases stand on services, services on the outside world; nothing points back:
 //!
 //! ```text
-//! use cases   backup  restore  verify          never import each other
+//! use cases   backup  restore  export  verify      never name each other
 //! services    repository  catalog  seal  postgres
 //! outside     store
 //! ```
@@ -19,6 +19,8 @@ pub mod repository;
 pub mod restore;
 pub mod seal;
 pub mod store;
+#[cfg(test)]
+mod structure;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};
