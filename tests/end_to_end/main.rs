@@ -4,4 +4,45 @@
 //! One binary; a module for each behaviour. What they stand on is in `tests/src`. This is a
 //! test target of the command line's package, so that cargo builds the program first.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod connections;
+mod consistency;
+mod damage;
+mod encodings;
+mod interruption;
+mod odd_rows;
 mod oracle;
+mod refusals;
+mod round_trip;
+mod second_backup;
+mod selection;
+mod single_file;
+mod upgrade;
+
+use pgkeep_tests::{Database, Pgkeep, Repository, Server};
+
+/// The program under test, as cargo built it for this run.
+fn pgkeep() -> Pgkeep {
+    Pgkeep::new(env!("CARGO_BIN_EXE_pgkeep"))
+}
+
+/// A new repository.
+fn repository() -> Repository {
+    Repository::init(&pgkeep())
+}
+
+/// A database with the platform in it; scale 1 is a million rows.
+fn platform<'a>(server: &'a Server, scale: &str) -> Database<'a> {
+    let database = server.database();
+    database.load("platform.sql", &[("scale", scale)]);
+    database
+}
+
+/// Backs a database up into a new repository and restores it into `copy`; compares rows.
+fn assert_rows_come_back(source: &Database<'_>, copy: &Database<'_>) {
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    repository.restore(&copy.uri(), &[]);
+    source.assert_same_rows(copy);
+}

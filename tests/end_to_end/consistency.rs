@@ -1,0 +1,91 @@
+//! A backup is of one moment, whatever is being written meanwhile.
+
+use crate::repository;
+use pgkeep_tests::{Database, Server, every_major};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+every_major!(balances_equal_history_while_pgbench_writes);
+
+/// Writes with four connections until it is dropped.
+struct Pgbench(Child);
+
+impl Pgbench {
+    fn start(database: &Database<'_>) -> Self {
+        let mut pgbench = database.server().client_program("pgbench");
+        pgbench.args(["--initialize", "--quiet", "--scale=3", database.name()]);
+        let initialized = pgbench.output().unwrap();
+        assert!(initialized.status.success(), "{initialized:?}");
+        let mut pgbench = database.server().client_program("pgbench");
+        pgbench.args(["--client=4", "--jobs=1", "--no-vacuum", "--time=300", database.name()]);
+        let pgbench = pgbench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let this = Self(pgbench);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while rows(database) < 100 {
+            assert!(Instant::now() < deadline, "pgbench does not write");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        this
+    }
+}
+
+impl Drop for Pgbench {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn rows(database: &Database<'_>) -> u64 {
+    database.query("SELECT count(*) FROM pgbench_history").trim().parse().unwrap()
+}
+
+fn balances_equal_history_while_pgbench_writes(server: &Server) {
+    let source = server.database();
+    let mut pgbench = Pgbench::start(&source);
+    let repository = repository();
+    let before = rows(&source);
+    repository.backup(&source.uri(), &["-j", "3"]);
+    let after = rows(&source);
+    assert_eq!(pgbench.0.try_wait().unwrap(), None, "pgbench ended before the backup did");
+    drop(pgbench);
+    assert!(after > before, "nothing was written meanwhile");
+    let copy = server.database();
+    repository.restore(&copy.uri(), &[]);
+    let sums = copy.query(
+        "SELECT (SELECT sum(delta) FROM pgbench_history), (SELECT sum(abalance) FROM pgbench_accounts),
+                (SELECT sum(tbalance) FROM pgbench_tellers), (SELECT sum(bbalance) FROM pgbench_branches)",
+    );
+    let sums: Vec<_> = sums.trim().split('|').collect();
+    assert!(sums.iter().all(|sum| *sum == sums[0]), "torn apart: {sums:?}");
+    assert!((before..=after).contains(&rows(&copy)), "the moment lies outside of the backup");
+    // A key that was there twice would have failed; one that is missing would not.
+    assert_eq!(copy.query("SELECT count(*) FROM pgbench_accounts"), "300000\n");
+}
+
+#[test]
+fn uncommitted_and_later_rows_stay_out() {
+    let server = Server::shared(18);
+    let source = server.database();
+    source.query("CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 1000) i");
+    let mut psql = source.psql_command();
+    let script = "BEGIN; DELETE FROM t WHERE id > 10; INSERT INTO t VALUES (-1); \
+                  COMMENT ON TABLE t IS 'not yet'; SELECT pg_sleep(60)";
+    let mut writer = psql.args(["-c", script]).stdout(Stdio::null()).spawn().unwrap();
+    let sleeping = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event = 'PgSleep'",
+        source.name()
+    );
+    while server.query(&sleeping) == "0\n" {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    assert_eq!(writer.try_wait().unwrap(), None, "the backup waited for the writer");
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    let copy = server.database();
+    repository.restore(&copy.uri(), &[]);
+    assert_eq!(copy.query("SELECT count(*), min(id), max(id) FROM t"), "1000|1|1000\n");
+    assert_eq!(copy.query("SELECT obj_description('t'::regclass)"), "\n");
+}

@@ -1,0 +1,52 @@
+//! What is already in the repository is not stored again, measured by the files themselves.
+
+use crate::{platform, repository};
+use pgkeep_tests::{Server, every_major};
+
+every_major!(unchanged_database_adds_little);
+
+fn unchanged_database_adds_little(server: &Server) {
+    let source = platform(server, "0.05");
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    let first = repository.size_bytes();
+    repository.backup(&source.uri(), &[]);
+    let added = repository.size_bytes() - first;
+    assert!(added < first / 20, "the second backup added {added} bytes to {first}");
+}
+
+#[test]
+fn newest_hundredth_updated_adds_under_a_tenth() {
+    let source = platform(Server::shared(18), "1");
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    let first = repository.size_bytes();
+    source.query(
+        "UPDATE transactions SET description = 'corrected ' || id
+             WHERE id > (SELECT max(id) * 0.99 FROM transactions);
+         UPDATE jobs SET state = 'done' WHERE id > (SELECT max(id) * 0.99 FROM jobs);",
+    );
+    repository.backup(&source.uri(), &[]);
+    let added = repository.size_bytes() - first;
+    assert!(added < first / 10, "the second backup added {added} bytes to {first}");
+    let copy = source.server().database();
+    repository.restore(&copy.uri(), &[]);
+    source.assert_same_rows(&copy);
+}
+
+#[test]
+fn older_backup_restores_what_was_then() {
+    let source = platform(Server::shared(18), "0.01");
+    let repository = repository();
+    let first = repository.backup(&source.uri(), &["--tag", "when=before"]);
+    let then = source.digests();
+    source.query("UPDATE transactions SET amount = 0; TRUNCATE jobs; DROP TABLE schedules");
+    repository.backup(&source.uri(), &["--tag", "when=after"]);
+    let copy = source.server().database();
+    let id = first["id"].as_str().expect("the backup's id");
+    repository.restore(&copy.uri(), &["--backup", id]);
+    assert_eq!(copy.digests(), then);
+    let newest = source.server().database();
+    repository.restore(&newest.uri(), &["--backup", "latest"]);
+    source.assert_same_rows(&newest);
+}

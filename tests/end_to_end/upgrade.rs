@@ -1,0 +1,47 @@
+//! A backup of one major version restores into every newer one.
+
+use crate::{platform, repository};
+use pgkeep_tests::{MAJORS, Server, every_major};
+
+every_major!(platform_moves_to_the_newest, types_move_to_the_newest);
+
+fn assert_moves(server: &Server, fixture: &str) {
+    let newest = Server::shared(MAJORS[MAJORS.len() - 1]);
+    // Roles are not part of a backup of a database, so the new server needs them first.
+    let roles = newest.database();
+    roles.load(fixture, &[("scale", "0")]);
+    let source = server.database();
+    source.load(fixture, &[("scale", "0.01")]);
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    let copy = newest.database();
+    repository.restore(&copy.uri(), &[]);
+    source.assert_same_rows(&copy);
+    source.assert_same_schema(&copy);
+}
+
+fn platform_moves_to_the_newest(server: &Server) {
+    assert_moves(server, "platform.sql");
+}
+
+fn types_move_to_the_newest(server: &Server) {
+    assert_moves(server, "types.sql");
+}
+
+#[test]
+fn newer_backup_into_an_older_server_is_warned_of_or_works() {
+    let source = platform(Server::shared(16), "0.005");
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    let older = Server::shared(14);
+    let roles = platform(older, "0");
+    drop(roles);
+    let copy = older.database();
+    let outcome = repository.run(["restore", "-d", &copy.uri()]);
+    match outcome.status.code() {
+        Some(0 | 3) => source.assert_same_rows(&copy),
+        // A feature that the old server lacks: the error names what and where.
+        Some(1) => assert!(outcome.stderr.contains("connectors_option"), "{}", outcome.stderr),
+        _ => panic!("{outcome:?}"),
+    }
+}
