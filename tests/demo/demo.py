@@ -20,7 +20,8 @@ CHANGE = """
     UPDATE clients SET status = 'closed' WHERE id % 1000 = 0;
     UPDATE jobs SET state = 'done' WHERE id > (SELECT max(id) * 0.99 FROM jobs);
     INSERT INTO transactions (client_id, booked_on, amount, description)
-    SELECT 1 + i % 100, '2026-01-05', i, 'new ' || i FROM generate_series(1, 5000) i
+    SELECT 1 + i % 100, '2026-01-05', i, 'new ' || i FROM generate_series(1, 5000) i;
+    REFRESH MATERIALIZED VIEW monthly_totals; REFRESH MATERIALIZED VIEW yearly_totals
 """
 
 

@@ -221,8 +221,8 @@ impl Drop for SmallDisk {
 
 #[test]
 fn full_disk_of_the_repository_is_told_and_leaves_it_good() {
-    let source = platform(Server::shared(18), "0.1");
-    let disk = SmallDisk::mount(4);
+    let source = platform(Server::shared(18), "0.2");
+    let disk = SmallDisk::mount(2);
     let repository = disk.0.path().join("repository");
     let home = tempfile::tempdir().unwrap();
     let identity = home.path().join("identity");

@@ -34,7 +34,7 @@ fn clean_replaces_what_is_there(server: &Server) {
     repository.backup(&source.uri(), &[]);
     let copy = server.database();
     repository.restore(&copy.uri(), &[]);
-    copy.query("UPDATE clients SET name = 'changed'; DROP TABLE jobs CASCADE");
+    copy.query("UPDATE clients SET name = name || ' changed'; DROP TABLE jobs CASCADE");
     let refused = repository.run(["restore", "-d", &copy.uri()]).code(1);
     assert!(refused.stderr.contains("--clean"), "no hint at --clean: {}", refused.stderr);
     repository.restore(&copy.uri(), &["--clean", "--if-exists"]);

@@ -1,4 +1,7 @@
-//! A backup of one major version restores into every newer one.
+//! A backup of one major version restores into a newer one.
+//!
+//! Servers of different versions write the same view in different words, so the copy is
+//! compared with what `pg_dump` and `psql` make of the source on the newer server.
 
 use crate::{platform, repository};
 use pgkeep_tests::{MAJORS, Server, every_major};
@@ -17,7 +20,9 @@ fn assert_moves(server: &Server, fixture: &str) {
     let copy = newest.database();
     repository.restore(&copy.uri(), &[]);
     source.assert_same_rows(&copy);
-    source.assert_same_schema(&copy);
+    let judge = newest.database();
+    judge.query(&source.dump(&["--schema-only"]));
+    judge.assert_same_schema(&copy);
 }
 
 fn platform_moves_to_the_newest(server: &Server) {
