@@ -41,7 +41,7 @@ class Demo:
 
     def run(self, *command, step=None, capture=False):
         """Prints a command, runs it, and notes how long it took under the name `step`."""
-        print("$ " + " ".join(shlex.quote(word) for word in command), flush=True)
+        print("$ " + " ".join(quoted(word) for word in command), flush=True)
         stored, start = self.stored(), time.monotonic()
         done = subprocess.run(command, env=self.environment, check=False, text=True,
                               stdout=subprocess.PIPE if capture else None)
@@ -79,6 +79,13 @@ class Demo:
     def schema(self, database):
         text = self.quiet("pg_dump", "--schema-only", "--restrict-key=demo", self.uri(database))
         return [line for line in text.splitlines() if not line.startswith("-- Dumped ")]
+
+
+def quoted(word):
+    """A word as one would type it: SQL, which has single quotes, between double ones."""
+    if "'" in word and not set(word) & set('"$`\\!'):
+        return f'"{word}"'
+    return shlex.quote(word)
 
 
 def fill(demo):
