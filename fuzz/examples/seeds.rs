@@ -15,6 +15,17 @@ fn main() -> io::Result<()> {
     write("frame", "sealed", &sealed)?;
     write("frame", "plain", &plain)?;
     write("frame", "inner_raw", &inner(b"one\ttwo\n"))?;
+    write("chunk", "raw", &frame(FrameType::Rows, Suite::None, &inner(b"one\ttwo\n")))?;
+    let mut zstd =
+        InnerHeader { codec: Codec::Zstd, row_continues: false, plain_len: 9 }.encode().to_vec();
+    // A zstd frame that holds nine bytes as they are.
+    zstd.extend_from_slice(b"\x28\xb5\x2f\xfd\x20\x09\x49\0\0nine byte");
+    write("chunk", "zstd", &frame(FrameType::Rows, Suite::None, &zstd))?;
+    write("copy_rows", "text", b"\x06d\0\0\0\x09a\tb\\n\nc\0\0\0\x04")?;
+    let mut binary = b"\x07d\0\0\0\x22PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    binary.extend_from_slice(b"\0\x01\0\0\0\x05hello");
+    binary.extend_from_slice(b"d\0\0\0\x06\xff\xffc\0\0\0\x04");
+    write("copy_rows", "binary", &binary)?;
     write("pack_footer", "footer", &pack::encode_footer(&footer()))?;
     write("pack_footer", "index", &index::encode(&[indexed()]))?;
     write("pack_footer", "references", &stream::encode_references(&references()))?;

@@ -4,6 +4,8 @@
 //! Checksums would keep a fuzzer out of everything behind them, so each place that has one
 //! is tried both as it came and with the right checksum put in.
 
+use pgkeep_engine::postgres::fuzzing;
+use pgkeep_engine::seal::{self, Secrets};
 use pgkeep_format::{cbor, config, entry, frame, index, key, manifest, name, object, pack};
 use pgkeep_format::{id, single_file, stream};
 
@@ -153,4 +155,38 @@ pub fn single_file(bytes: &[u8]) {
             assert!(name::is_well_formed(text));
         }
     }
+}
+
+/// A server's COPY split into rows: whatever the sizes of the pieces it comes in, the rows
+/// are the same, or it is refused.
+pub fn copy_rows(bytes: &[u8]) {
+    let Some((&choice, stream)) = bytes.split_first() else { return };
+    let binary = choice & 1 == 1;
+    let encoding =
+        if binary { entry::RowEncoding::CopyBinary } else { entry::RowEncoding::CopyText };
+    let in_pieces = fuzzing::copy_rows(encoding, stream, usize::from(choice >> 1));
+    let at_once = fuzzing::copy_rows(encoding, stream, usize::MAX);
+    assert_eq!(in_pieces.is_ok(), at_once.is_ok());
+    if let (Ok(in_pieces), Ok(at_once)) = (in_pieces, at_once) {
+        assert_eq!(in_pieces.1, at_once.1, "row ends");
+        let whole = at_once.1.last().copied().unwrap_or(0);
+        assert_eq!(in_pieces.0[..whole], at_once.0[..whole]);
+    }
+}
+
+/// An unsealed chunk: decompressed within its limits and never taken for another.
+pub fn chunk(bytes: &[u8]) {
+    also_repaired(bytes, 0, 92, |bytes| {
+        let Ok(header) = frame::FrameHeader::decode(bytes) else { return };
+        let payload = &bytes[frame::HEADER_LEN..];
+        if let Ok(opened) = seal::open(&header, payload, None, None) {
+            assert!(opened.plain.len() as u64 <= pgkeep_format::limits::PLAIN_LEN_MAX);
+        }
+        let secrets = Secrets { naming: [1; 32], cut: [2; 32] };
+        if let Ok(opened) = seal::open(&header, payload, None, Some(&secrets)) {
+            let flags = u8::from(opened.row_continues);
+            let id = seal::chunk_id(&secrets, header.frame_type, flags, &opened.plain);
+            assert!(header.frame_type == frame::FrameType::Footer || id == header.chunk);
+        }
+    });
 }

@@ -20,4 +20,6 @@ pub use server_error::ServerError;
 pub use session::{Row, Session};
 pub use settings::{Address, Asked, Host, Settings};
 pub use snapshot::Snapshot;
+#[cfg(feature = "fuzzing")]
+pub use wire::fuzzing;
 pub use wire::{CopyIn, CopyOut, Run, WireSession};

@@ -7,6 +7,8 @@
 
 mod copy_in;
 mod copy_out;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inbox;
 mod login;
 mod rows;
