@@ -30,6 +30,8 @@ class Demo:
         self.repository = os.path.join(folder, "repository")
         self.identity = os.path.join(folder, "identity")
         self.environment = dict(os.environ)
+        # Where key files go unless they are told to; the user's own stay apart from a demo's.
+        self.environment["XDG_CONFIG_HOME"] = os.path.join(folder, "config")
         self.environment["PATH"] = os.path.dirname(binary) + os.pathsep + os.environ["PATH"]
         self.steps = []
 
@@ -162,6 +164,7 @@ def main():
     demo = Demo(folder, binary)
     try:
         print(f"$ export PATH={shlex.quote(os.path.dirname(binary))}:$PATH")
+        print(f"$ export XDG_CONFIG_HOME={shlex.quote(demo.environment['XDG_CONFIG_HOME'])}")
         fill(demo)
         back_up_twice(demo)
         before, schema = demo.digests("platform"), demo.schema("platform")

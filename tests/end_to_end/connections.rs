@@ -94,7 +94,7 @@ fn service_file_names_the_database() {
     case.assert_finds(case.backup().env("PGSERVICEFILE", &file).env("PGSERVICE", "ours"));
     case.assert_finds(case.backup().env("PGSERVICEFILE", &file).args(["-d", "service=ours"]));
     let missing = Outcome::of(case.backup().env("PGSERVICEFILE", &file).env("PGSERVICE", "no"));
-    assert!(missing.code(1).stderr.contains("\"no\""));
+    assert!(missing.code(2).stderr.contains("\"no\""));
 }
 
 /// A server that asks everybody but the superuser on the socket for a password.

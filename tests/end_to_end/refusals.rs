@@ -36,7 +36,7 @@ fn row_security_is_an_error_and_never_a_smaller_backup() {
          EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
          CREATE TABLE guarded AS SELECT i AS id FROM generate_series(1, 10) i;
          ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
-         CREATE POLICY some ON guarded USING (id < 5); GRANT SELECT ON guarded TO sees_some",
+         CREATE POLICY part ON guarded USING (id < 5); GRANT SELECT ON guarded TO sees_some",
     );
     let refused = repository().run(["backup", "-d", &source.uri_of("sees_some")]).code(1);
     assert!(refused.stderr.contains("guarded"), "{}", refused.stderr);
@@ -188,13 +188,15 @@ fn unencrypted_repository_must_be_asked_for_and_works() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("plain");
     let directory = directory.to_str().unwrap();
-    let _ = pgkeep().run(["init", "--repo", directory, "--no-encryption"]).ok();
+    let run = |arguments: &[&str]| {
+        let mut command = pgkeep().command(folder.path());
+        Outcome::of(command.env("PGKEEP_REPO", directory).args(arguments)).ok()
+    };
+    let _ = run(&["init", "--no-encryption"]);
     let source = platform(Server::shared(18), "0.002");
     let copy = source.server().database();
-    let mut command = pgkeep().command(folder.path());
-    let _ = Outcome::of(command.args(["backup", "--repo", directory, "-d", &source.uri()])).ok();
-    let mut command = pgkeep().command(folder.path());
-    let _ = Outcome::of(command.args(["restore", "--repo", directory, "-d", &copy.uri()])).ok();
+    let _ = run(&["backup", "-d", &source.uri()]);
+    let _ = run(&["restore", "-d", &copy.uri()]);
     source.assert_same_rows(&copy);
 }
 
@@ -254,7 +256,8 @@ fn full_disk_of_the_server_is_told_with_the_table() {
     let disk = SmallDisk::mount(90);
     let options = Dedicated { directory: Some(disk.0.path()), ..Default::default() };
     let server = Server::dedicated(18, &options);
+    server.query("CREATE ROLE app_owner; CREATE ROLE app_admin; CREATE ROLE app_user");
     let copy = server.database();
-    let refused = repository.run(["restore", "-d", &copy.uri(), "--no-owner", "--no-acl"]).code(1);
+    let refused = repository.run(["restore", "-d", &copy.uri()]).code(1);
     assert!(refused.stderr.contains("No space left"), "{}", refused.stderr);
 }

@@ -47,7 +47,7 @@ fn older_backup_restores_what_was_then() {
     );
     repository.backup(&source.uri(), &["--tag", "when=after"]);
     let copy = source.server().database();
-    let id = first["id"].as_str().expect("the backup's id");
+    let id = first["backup"].as_str().expect("the backup's id");
     repository.restore(&copy.uri(), &["--backup", id]);
     assert_eq!(copy.digests(), then);
     let newest = source.server().database();

@@ -150,9 +150,12 @@ impl Drop for Database<'_> {
     }
 }
 
-/// Fails with the lines that only one side has, in their order.
+/// Fails when two texts differ, showing the lines that do.
+///
+/// # Panics
+/// When they differ.
 #[track_caller]
-pub(crate) fn assert_same_text(left: &str, right: &str) {
+pub fn assert_same_text(left: &str, right: &str) {
     if left == right {
         return;
     }
@@ -164,7 +167,7 @@ pub(crate) fn assert_same_text(left: &str, right: &str) {
     let difference = difference.expect("diff").stdout;
     let shown: Vec<_> =
         String::from_utf8_lossy(&difference).lines().take(120).map(str::to_owned).collect();
-    panic!("what pg_dump says differs:\n{}", shown.join("\n"));
+    panic!("the text differs:\n{}", shown.join("\n"));
 }
 
 /// Runs SQL in a database and returns what it printed; panics with the error.

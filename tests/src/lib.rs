@@ -23,7 +23,7 @@ mod pgkeep;
 mod server;
 
 pub use certificates::Certificates;
-pub use database::Database;
+pub use database::{Database, assert_same_text};
 pub use digest::Digest;
 pub use pgkeep::{Outcome, Pgkeep, Repository};
 pub use server::{Dedicated, MAJORS, Server};
