@@ -126,7 +126,7 @@ async fn describe(context: &Context<'_>, objects: &[Address]) -> Result<Vec<Stri
         let rows = context
             .session
             .query(&format!(
-                "SELECT i.type, i.identity \
+                "SELECT i.type, i.schema, i.identity \
                  FROM (VALUES {}) AS o (catalog, oid) \
                  CROSS JOIN LATERAL pg_catalog.pg_identify_object( \
                    ('pg_catalog.' || o.catalog)::pg_catalog.regclass, o.oid::pg_catalog.oid, 0) i",
@@ -136,9 +136,11 @@ async fn describe(context: &Context<'_>, objects: &[Address]) -> Result<Vec<Stri
         for row in &rows {
             let kind = row.optional("type")?.unwrap_or("object");
             let identity = row.optional("identity")?.unwrap_or_default();
-            warnings.push(format!(
-                "{kind} {identity} is not in the backup: objects of its kind are not supported yet"
-            ));
+            let reason = match row.optional("schema")? {
+                Some("pg_catalog" | "information_schema") => "it lies in a schema of the server's",
+                _ => "objects of its kind are not supported yet",
+            };
+            warnings.push(format!("{kind} {identity} is not in the backup: {reason}"));
         }
     }
     warnings.sort();

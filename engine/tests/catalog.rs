@@ -1,0 +1,113 @@
+//! Catalogs read from real servers: what the entries make in an empty database is what
+//! `pg_dump` saw in the source, and what they drop is gone. Rows are tested end to end.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use pgkeep_engine::catalog::{self, Catalog, Selection};
+use pgkeep_engine::postgres::{Asked, Session, Settings};
+use pgkeep_format::entry::Kind;
+use pgkeep_tests::{Database, Server, every_major};
+
+every_major!(
+    objects_come_back_as_pg_dump_saw_them,
+    what_entries_drop_is_gone,
+    an_ordinary_role_reads_the_same_definitions,
+    every_byte_of_large_objects_is_read,
+);
+
+/// A database with every kind of object that has no rows.
+fn source(server: &Server) -> Database<'_> {
+    let database = server.database();
+    database.load("objects.sql", &[]);
+    database.load("objects-rare.sql", &[]);
+    for (major, fixture) in [(15, "objects-15.sql"), (17, "objects-17.sql"), (18, "objects-18.sql")]
+    {
+        if server.major() >= major {
+            database.load(fixture, &[]);
+        }
+    }
+    database
+}
+
+fn read(uri: String) -> Catalog {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let asked = Asked { database: Some(uri), ..Asked::default() };
+        let settings = Settings::from_process(&asked).unwrap();
+        let session = Session::connect(&settings, "test").await.unwrap();
+        let begin = "SET search_path = ''; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        session.execute(begin).await.unwrap();
+        catalog::read(&session, &Selection::default()).await.unwrap()
+    })
+}
+
+/// A script of all that can be made from within a database.
+fn script(catalog: &Catalog) -> String {
+    let mut script = "SET search_path = ''; SET check_function_bodies = off;\n".to_owned();
+    for entry in &catalog.entries {
+        if entry.kind != Kind::Database {
+            script.push_str(&entry.create);
+            script.push('\n');
+        }
+    }
+    script
+}
+
+fn objects_come_back_as_pg_dump_saw_them(server: &Server) {
+    let (source, copy) = (source(server), server.database());
+    let catalog = read(source.uri());
+    assert_eq!(catalog.warnings, Vec::<String>::new());
+    copy.query(&script(&catalog));
+    source.assert_same_schema(&copy);
+}
+
+fn what_entries_drop_is_gone(server: &Server) {
+    let source = source(server);
+    let catalog = read(source.uri());
+    let drops = catalog.entries.iter().rev().filter(|entry| entry.kind != Kind::Database);
+    let drops: Vec<&str> = drops.filter_map(|entry| entry.drop.as_deref()).collect();
+    assert!(source.schema().contains("CREATE "));
+    source.query(&drops.join("\n"));
+    let left = source.schema();
+    let left: Vec<&str> = left.lines().filter(|line| line.starts_with("CREATE ")).collect();
+    assert_eq!(left, Vec::<&str>::new());
+    assert_eq!(source.query("SELECT count(*) FROM pg_largeobject_metadata").trim(), "0");
+}
+
+fn an_ordinary_role_reads_the_same_definitions(server: &Server) {
+    let source = source(server);
+    let role = format!("ordinary_{}", source.name());
+    source.query(&format!("CREATE ROLE {role} LOGIN"));
+    let (all, ordinary) = (read(source.uri()), read(source.uri_of(&role)));
+    source.query(&format!("DROP ROLE {role}"));
+    // The one thing that it may not see, it says so.
+    let hidden = |create: &str| create.contains("OPTIONS (\"password\"");
+    assert_eq!(all.entries.len(), ordinary.entries.len());
+    for (one, other) in all.entries.iter().zip(&ordinary.entries) {
+        assert!(one.create == other.create || hidden(&one.create), "{}", other.create);
+    }
+    assert_eq!(ordinary.warnings.len(), 2, "{:?}", ordinary.warnings);
+    assert!(ordinary.warnings[0].contains("without options"), "{:?}", ordinary.warnings);
+}
+
+fn every_byte_of_large_objects_is_read(server: &Server) {
+    let source = source(server);
+    let catalog = read(source.uri());
+    let contents = |table: &&catalog::TableToCopy| {
+        catalog.entries[table.entry as usize].kind == Kind::LargeObjectData
+    };
+    let contents = catalog.tables.iter().find(contents).unwrap();
+    let query = contents.rows.query.as_deref().unwrap();
+    let read = source.query(&format!(
+        "BEGIN READ ONLY; \
+         SELECT loid, max(length(data)) <= 1048576, \
+                md5(string_agg(data, '' ORDER BY \"offset\")) \
+         FROM ({query}) rows GROUP BY loid ORDER BY loid"
+    ));
+    let expected = source.query(
+        "SELECT oid, true, md5(lo_get(oid)) FROM pg_largeobject_metadata \
+         WHERE length(lo_get(oid)) > 0 ORDER BY oid",
+    );
+    assert_eq!(expected.lines().count(), 4);
+    assert_eq!(read, expected);
+}
