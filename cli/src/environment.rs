@@ -1,8 +1,12 @@
-//! The environment variables that pgkeep itself reads, each once, here. The `PG*` variables
-//! and `DATABASE_URL` are the engine's (`postgres::Settings`).
+//! The environment variables that pgkeep itself reads, each once, here. What the `PG*`
+//! variables and `DATABASE_URL` mean is the engine's (`postgres::Settings`).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// The variables that name a server or database.
+const NAMES_SERVER: [&str; 6] =
+    ["DATABASE_URL", "PGDATABASE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE"];
 
 /// What the environment says.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) writer: Option<PathBuf>,
     /// `$XDG_CONFIG_HOME/pgkeep`, else `$HOME/.config/pgkeep`: where key files lie.
     pub(crate) key_directory: Option<PathBuf>,
+    /// Whether `DATABASE_URL` or a `PG*` variable says which server or database is meant.
+    pub(crate) names_server: bool,
     /// Whether colour is unwanted: `NO_COLOR` is set, or the terminal is dumb.
     pub(crate) no_color: bool,
 }
@@ -27,8 +33,8 @@ impl Environment {
 
     /// Reads an environment; a variable that is empty counts as not set.
     fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let get = |name| lookup(name).filter(|value| !value.is_empty());
-        let path = |name| get(name).map(PathBuf::from);
+        let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let path = |name: &str| get(name).map(PathBuf::from);
         // The XDG specification says to ignore a path that is not absolute.
         let config = path("XDG_CONFIG_HOME")
             .filter(|path| path.is_absolute())
@@ -38,6 +44,7 @@ impl Environment {
             identity: path("PGKEEP_IDENTITY"),
             writer: path("PGKEEP_WRITER"),
             key_directory: config.map(|config| config.join("pgkeep")),
+            names_server: NAMES_SERVER.iter().any(|name| get(name).is_some()),
             no_color: get("NO_COLOR").is_some() || get("TERM").is_some_and(|term| term == "dumb"),
         }
     }
@@ -69,6 +76,13 @@ mod tests {
         let own = environment(&[("HOME", "/home/ann"), ("XDG_CONFIG_HOME", "/etc/ann")]);
         assert_eq!(own.key_directory, Some("/etc/ann/pgkeep".into()));
         assert_eq!(environment(&[]).key_directory, None);
+    }
+
+    #[test]
+    fn a_server_is_named_by_any_of_its_variables() {
+        assert!(environment(&[("DATABASE_URL", "postgres://db/shop")]).names_server);
+        assert!(environment(&[("PGSERVICE", "shop")]).names_server);
+        assert!(!environment(&[("PGUSER", "app"), ("PGHOST", "")]).names_server);
     }
 
     #[test]

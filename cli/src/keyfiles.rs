@@ -50,7 +50,8 @@ impl KeyFile {
 pub(crate) fn read(kind: KeyFile, path: &Path) -> Result<String> {
     let failed = |error: io::Error| {
         let message = format!("could not read {} file \"{}\"", kind.name(), path.display());
-        Error::new(ErrorKind::WrongKey, message).because(error)
+        let hint = format!("Name the {} file that pgkeep init wrote.", kind.name());
+        Error::new(ErrorKind::WrongKey, message).because(error).hint(hint)
     };
     let mut text = String::new();
     let file = File::open(path).map_err(failed)?;

@@ -7,7 +7,7 @@ use crate::access::Context;
 use crate::args::{BackupArgs, BackupSelectionArgs};
 use crate::exit::Exit;
 use crate::output::{
-    Labels, Running, bytes, count, duration, printable, rfc3339, stdout_is_terminal,
+    Labels, Running, bytes, count, counted, duration, printable, rfc3339, stdout_is_terminal,
 };
 use pgkeep_engine::backup::{self, BackupOptions, BackupReport};
 use pgkeep_engine::catalog::Selection;
@@ -15,6 +15,7 @@ use pgkeep_engine::postgres::Settings;
 use pgkeep_engine::repository::Repository;
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter};
 use std::path::Path;
@@ -60,7 +61,8 @@ struct TableSummary {
 /// Takes a backup.
 pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     refuse_terminal(context, args)?;
-    let settings = connect::settings(&args.connection)?;
+    refuse_double_tags(&args.tags)?;
+    let settings = connect::settings(context, &args.connection)?;
     let repository = context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
     let options = BackupOptions {
         selection: selection(&args.selection),
@@ -103,6 +105,18 @@ fn refuse_terminal(context: &Context, args: &BackupArgs) -> Result<()> {
             .hint("Send standard output to a file or a program, or name a file: --file OUT"));
     }
     Ok(())
+}
+
+/// A key has one value, or a script that looks for it could find either.
+fn refuse_double_tags(tags: &[(String, String)]) -> Result<()> {
+    let mut keys = HashSet::new();
+    match tags.iter().find(|(key, _)| !keys.insert(key)) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let message = format!("tag \"{key}\" is given twice");
+            Err(Error::new(ErrorKind::Usage, message).hint("Give each key one value."))
+        }
+    }
 }
 
 async fn into_file(
@@ -191,11 +205,11 @@ fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64
 
 fn text(summary: &Summary) -> String {
     let mut text = format!(
-        "backup {} of database \"{}\" is done: {} rows in {} tables, {}, in {}",
+        "backup {} of database \"{}\" is done: {} in {}, {}, in {}",
         summary.backup.get(..SHORT_ID_LEN).unwrap_or(&summary.backup),
         printable(&summary.database),
-        count(summary.rows),
-        summary.tables.len(),
+        counted(summary.rows, "row"),
+        counted(summary.tables.len() as u64, "table"),
         bytes(summary.plain_bytes),
         duration(summary.took),
     );
@@ -215,6 +229,14 @@ fn text(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_has_one_value() {
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        refuse_double_tags(&[tag("a", "1"), tag("b", "1")]).unwrap();
+        let error = refuse_double_tags(&[tag("a", "1"), tag("a", "2")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+    }
 
     #[test]
     fn the_selection_is_kept_as_it_could_be_typed() {

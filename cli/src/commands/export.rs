@@ -6,7 +6,7 @@ use super::restore::selection;
 use crate::access::{Context, Reads};
 use crate::args::{ExportArgs, ExportFormat as Format};
 use crate::exit::Exit;
-use crate::output::{Labels, Running, count};
+use crate::output::{Labels, Running, counted};
 use pgkeep_engine::export::{self, ExportFormat, ExportOptions, ExportOutput, ExportReport};
 use pgkeep_engine::repository::{Backup, Repository};
 use pgkeep_engine::{Error, ErrorKind, Result};
@@ -131,7 +131,11 @@ impl<W: Write> Write for Watched<W> {
 }
 
 fn text(summary: &Summary) -> String {
-    let (objects, rows) = (count(summary.entries), count(summary.rows));
-    let (tables, output) = (summary.tables, &summary.output);
-    format!("wrote {objects} objects and {rows} rows of {tables} tables to \"{output}\"")
+    format!(
+        "wrote {} and {} of {} to \"{}\"",
+        counted(summary.entries, "object"),
+        counted(summary.rows, "row"),
+        counted(summary.tables, "table"),
+        summary.output
+    )
 }

@@ -6,6 +6,7 @@ use crate::args::InitArgs;
 use crate::exit::Exit;
 use crate::keyfiles::{KeyFile, Reserved, refuse_inside};
 use pgkeep_engine::repository::{InitOptions, Initialized, init};
+use pgkeep_engine::seal::validate_recipient;
 use pgkeep_engine::store::LocalStore;
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -32,9 +33,10 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit> {
             .hint("Set XDG_CONFIG_HOME or HOME.")
     })?;
     let identity_place = identity_place(args.identity_out.as_deref(), key_directory)?;
-    for key_file in [key_directory, &identity_place.directory] {
-        refuse_inside(&path, key_file)?;
-    }
+    args.recipients.iter().try_for_each(|recipient| validate_recipient(recipient))?;
+    let name = identity_place.name.as_deref().unwrap_or("REPOSITORY-ID.identity");
+    refuse_inside(&path, &identity_place.directory.join(name))?;
+    refuse_inside(&path, &key_directory.join("REPOSITORY-ID.writer"))?;
     let identity_file = Reserved::open(KeyFile::Identity, &identity_place.directory)?;
     let writer_file = Reserved::open(KeyFile::Writer, key_directory)?;
     let store = LocalStore::create(&path)?;
@@ -43,7 +45,7 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit> {
         encrypted: !args.no_encryption,
         writer_name: host_name(),
     };
-    let made = init(&store, &options).await?;
+    let made = init(&store, &options).await.map_err(|error| half_made(&path, error))?;
     let saved = save(&made, identity_file, identity_place.name, writer_file);
     let (identity_path, writer_path) = saved.map_err(|error| unusable(&path, error))?;
     let made = Made {
@@ -97,6 +99,13 @@ fn save(
     let identity_path = identity_file.save(&name, &made.identity)?;
     let writer_path = writer_file.save(&format!("{}.writer", made.repository), &made.writer)?;
     Ok((identity_path, writer_path))
+}
+
+fn half_made(path: &Path, error: Error) -> Error {
+    let message = "could not make the repository";
+    Error::new(error.kind(), message)
+        .hint(format!("Nothing is in it: remove \"{}\" and run pgkeep init again.", path.display()))
+        .because(error)
 }
 
 fn unusable(path: &Path, error: Error) -> Error {

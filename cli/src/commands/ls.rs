@@ -1,6 +1,6 @@
 //! `pgkeep ls`: the objects of a backup, in the order in which they are restored.
 //!
-//! Rows are shown with the table that they belong to; owners, grants and comments are left
+//! Rows and values are shown with the table or sequence that they belong to; owners, grants and comments are left
 //! out, for they are said about another object.
 
 use crate::access::{Context, Reads};
@@ -10,7 +10,7 @@ use crate::output::{Align, Table, bytes, count, printable};
 use pgkeep_engine::Result;
 use pgkeep_engine::catalog::{EntrySelection, select_entries};
 use pgkeep_engine::repository::ChunkReader;
-use pgkeep_format::entry::{Data, Entry, EntryKind, Kind};
+use pgkeep_format::entry::{Data, Entry, EntryKind, Kind, Section};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -25,6 +25,8 @@ struct Object {
     kind: String,
     schema: Option<String>,
     name: String,
+    /// The object that it is a part of, as `schema.name`; absent for one that stands alone.
+    part_of: Option<String>,
     /// Absent where an object has no rows.
     rows: Option<u64>,
     /// Absent where an object has no rows.
@@ -66,19 +68,27 @@ fn objects(entries: &[Entry], selected: &BTreeSet<usize>) -> Vec<Object> {
             kind: entry.kind.to_string(),
             schema: entry.schema.clone(),
             name: entry.name.clone(),
+            part_of: entry.belongs_to.and_then(|at| entries.get(at as usize)).map(full_name),
             rows: data.map(|data| data.rows),
             plain_bytes: data.map(|data| data.bytes),
         })
         .collect()
 }
 
+fn full_name(entry: &Entry) -> String {
+    match &entry.schema {
+        Some(schema) => format!("{schema}.{}", entry.name),
+        None => entry.name.clone(),
+    }
+}
+
 fn is_shown(entry: &Entry) -> bool {
-    let rows_of_another = entry.data.is_some() && entry.belongs_to.is_some();
+    let content_of_another = entry.section == Section::Data && entry.belongs_to.is_some();
     let said_about_another = match &entry.kind {
         EntryKind::Known(kind) => kind.is_satellite() || *kind == Kind::SequenceOwnedBy,
         EntryKind::Other(_) => false,
     };
-    !rows_of_another && !said_about_another
+    !content_of_another && !said_about_another
 }
 
 fn text(listing: &Listing) -> String {
@@ -89,10 +99,13 @@ fn text(listing: &Listing) -> String {
         ("name", Align::Left),
     ]);
     for object in &listing.objects {
-        let name = match &object.schema {
+        let mut name = match &object.schema {
             Some(schema) => format!("{schema}.{}", object.name),
             None => object.name.clone(),
         };
+        if let Some(whole) = &object.part_of {
+            name = format!("{name} of {whole}");
+        }
         table.row(vec![
             object.kind.clone(),
             object.rows.map_or_else(String::new, count),
@@ -106,7 +119,7 @@ fn text(listing: &Listing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pgkeep_format::entry::{RowEncoding, Section};
+    use pgkeep_format::entry::RowEncoding;
 
     fn entry(kind: Kind, name: &str, belongs_to: Option<u32>, rows: Option<u64>) -> Entry {
         let data = rows.map(|rows| Data {
@@ -118,7 +131,7 @@ mod tests {
         });
         Entry {
             kind: kind.into(),
-            section: Section::PreData,
+            section: if rows.is_some() { Section::Data } else { Section::PreData },
             schema: Some("app".into()),
             name: name.into(),
             create: String::new(),
@@ -142,7 +155,8 @@ mod tests {
         let listing = Listing { backup: "00".into(), objects: objects(&entries, &all) };
         assert_eq!(
             text(&listing),
-            "kind   rows  size  name\nTABLE     7  70 B  app.jobs\nINDEX              app.jobs_pkey\n"
+            "kind   rows  size  name\nTABLE     7  70 B  app.jobs\n\
+             INDEX              app.jobs_pkey of app.jobs\n"
         );
     }
 }

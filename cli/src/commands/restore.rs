@@ -5,7 +5,7 @@ use super::view::SHORT_ID_LEN;
 use crate::access::{Context, Reads};
 use crate::args::{RestoreArgs, StoredSelectionArgs};
 use crate::exit::Exit;
-use crate::output::{Labels, Running, bytes, count, duration, printable, rfc3339};
+use crate::output::{Labels, Running, bytes, counted, duration, printable, rfc3339};
 use pgkeep_engine::Result;
 use pgkeep_engine::catalog::EntrySelection;
 use pgkeep_engine::restore::{self, RestoreOptions, RestoreReport};
@@ -41,7 +41,7 @@ struct EntrySummary {
 
 /// Restores a backup.
 pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
-    let settings = connect::settings(&args.connection)?;
+    let settings = connect::settings(context, &args.connection)?;
     let identity = args.repository.identity.as_deref();
     let repository = match &args.file {
         Some(file) => context.open_path_for_reading(file, identity, Reads::Sealed).await?,
@@ -126,10 +126,10 @@ fn text(summary: &Summary) -> String {
     let id = summary.backup.get(..SHORT_ID_LEN).unwrap_or(&summary.backup);
     let database = printable(&summary.database);
     let what = format!(
-        "{} objects, {} rows in {} tables, {}",
-        count(summary.entries.len() as u64),
-        count(summary.rows),
-        count(summary.tables),
+        "{}, {} in {}, {}",
+        counted(summary.entries.len() as u64, "object"),
+        counted(summary.rows, "row"),
+        counted(summary.tables, "table"),
         bytes(summary.plain_bytes),
     );
     if summary.dry_run {

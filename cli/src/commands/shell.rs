@@ -3,6 +3,7 @@
 use crate::access::Context;
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::exit::Exit;
+use crate::output::counted;
 use clap::CommandFactory;
 use pgkeep_engine::{Error, ErrorKind, Result};
 use std::path::Path;
@@ -22,7 +23,11 @@ pub(super) fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
         for (name, page) in &pages {
             write(&directory.join(format!("{name}.1")), page)?;
         }
-        context.output.note(&format!("wrote {} pages to \"{}\"", pages.len(), directory.display()));
+        context.output.note(&format!(
+            "wrote {} to \"{}\"",
+            counted(pages.len() as u64, "page"),
+            directory.display()
+        ));
         return Ok(Exit::Done);
     }
     let wanted = args.page.as_ref().map_or("pgkeep".to_owned(), |page| format!("pgkeep-{page}"));

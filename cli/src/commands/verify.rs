@@ -5,7 +5,7 @@ use super::view::SHORT_ID_LEN;
 use crate::access::{Context, Reads};
 use crate::args::VerifyArgs;
 use crate::exit::Exit;
-use crate::output::{Labels, Running, bytes, count, printable};
+use crate::output::{Labels, Running, bytes, counted, printable};
 use pgkeep_engine::verify::{self, Problem, VerifyOptions, VerifyReport};
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -101,11 +101,11 @@ fn problem_text(problem: &ProblemSummary) -> String {
 
 fn text(summary: &Summary) -> String {
     let mut text = format!(
-        "read {} objects with {} chunks, {}, and followed {} backups",
-        count(summary.objects),
-        count(summary.chunks),
+        "read {} with {}, {}, and followed {}",
+        counted(summary.objects, "object"),
+        counted(summary.chunks, "chunk"),
         bytes(summary.bytes),
-        count(summary.backups),
+        counted(summary.backups, "backup"),
     );
     if summary.problems.is_empty() {
         text.push_str(": no problem");

@@ -11,7 +11,7 @@ mod text;
 pub(crate) use human::Style;
 pub(crate) use progress::{Labels, Running};
 pub(crate) use table::{Align, Table};
-pub(crate) use text::{bytes, count, duration, local_time, printable, rfc3339};
+pub(crate) use text::{bytes, count, counted, duration, local_time, printable, rfc3339};
 
 use crate::args::OutputArgs;
 use crate::environment::Environment;

@@ -37,6 +37,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A count of things: `1 table`, `1,234 tables`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// A duration: `0.4 s`, `12.3 s`, `4:05 min`, `2:03:04 h`.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -132,6 +137,13 @@ mod tests {
         {
             assert_eq!(count(number), expected);
         }
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!(counted(1, "table"), "1 table");
+        assert_eq!(counted(0, "row"), "0 rows");
+        assert_eq!(counted(1_000, "row"), "1,000 rows");
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod rows;
 mod streams;
 
 use crate::catalog::{self, Catalog, Selection};
-use crate::postgres::{Settings, Snapshot};
+use crate::postgres::{Address, Host, Settings, Snapshot};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{ChunkIndex, FinishedBackup, Packer, Repository};
 use crate::seal::{Sealer, random, series_id};
@@ -205,7 +205,7 @@ async fn take(
         keys,
         streams: stored.streams,
     };
-    let sealed = sealed_part(&catalog, &snapshot, settings, options, stored.entries_stream);
+    let sealed = sealed_part(&catalog, &snapshot, options, stored.entries_stream);
     let backup = FinishedBackup { clear, sealed };
     repository.store_manifest(&backup, &sealer).await?;
     snapshot.close().await?;
@@ -224,7 +224,6 @@ async fn take(
 fn sealed_part(
     catalog: &Catalog,
     snapshot: &Snapshot,
-    settings: &Settings,
     options: &BackupOptions,
     entries_stream: u32,
 ) -> SealedPart {
@@ -238,8 +237,20 @@ fn sealed_part(
         entries_stream,
         warnings: catalog.warnings.clone(),
         selection: options.selection_text.clone(),
-        host: settings.to_string(),
+        host: hosts(snapshot.session().settings()),
     }
+}
+
+/// Where the server was reached: `db.internal:5432`; several where any
+/// of them may answer.
+fn hosts(settings: &Settings) -> String {
+    let host = |host: &Host| match &host.address {
+        Address::Tcp { name, ip: Some(ip) } if name.is_empty() => format!("{ip}:{}", host.port),
+        Address::Tcp { name, .. } => format!("{name}:{}", host.port),
+        Address::Unix(directory) => format!("{}:{}", directory.display(), host.port),
+        Address::DefaultUnix => format!("local socket:{}", host.port),
+    };
+    settings.hosts().iter().map(host).collect::<Vec<_>>().join(",")
 }
 
 fn tags(pairs: &[(String, String)]) -> Vec<Tag> {

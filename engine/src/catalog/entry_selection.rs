@@ -76,7 +76,7 @@ pub fn select_entries(entries: &[Entry], selection: &EntrySelection) -> Result<B
         }
     }
     let excluded = parts.close(entries, excluded);
-    selected.retain(|at| !excluded.contains(at) && is_wanted(&entries[*at], selection));
+    selected.retain(|at| !excluded.contains(at) && is_wanted(entries, &entries[*at], selection));
     Ok(selected)
 }
 
@@ -112,11 +112,13 @@ pub fn turn(entries: &[Entry], entry: &Entry) -> Turn {
     }
 }
 
-fn is_wanted(entry: &Entry, selection: &EntrySelection) -> bool {
+fn is_wanted(entries: &[Entry], entry: &Entry, selection: &EntrySelection) -> bool {
     let is_data = entry.section == Section::Data;
+    let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
     let unwanted = match &entry.kind {
-        // They come first, by --create, or not at all.
-        EntryKind::Known(Kind::Database | Kind::DatabaseProperties) => true,
+        // They come first, by --create, or not at all: they name the database that was
+        // backed up, which may be another than the one that is restored into.
+        _ if is_about_database(entry) || whole.is_some_and(is_about_database) => true,
         EntryKind::Known(Kind::Owner) => selection.no_owner,
         EntryKind::Known(Kind::Acl | Kind::DefaultAcl) => selection.no_acl,
         EntryKind::Known(Kind::MaterializedViewData) => {
@@ -125,6 +127,10 @@ fn is_wanted(entry: &Entry, selection: &EntrySelection) -> bool {
         _ => false,
     };
     !(unwanted || (selection.schema_only && is_data) || (selection.data_only && !is_data))
+}
+
+fn is_about_database(entry: &Entry) -> bool {
+    matches!(entry.kind, EntryKind::Known(Kind::Database | Kind::DatabaseProperties))
 }
 
 type Named<'a> = (&'a str, NameMatcher);
@@ -229,5 +235,39 @@ impl Parts {
             }
         }
         closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: Kind, name: &str, belongs_to: Option<u32>) -> Entry {
+        Entry {
+            kind: kind.into(),
+            section: Section::PreData,
+            schema: None,
+            name: name.into(),
+            create: String::new(),
+            drop: None,
+            depends_on: Vec::new(),
+            belongs_to,
+            relation: None,
+            data: None,
+        }
+    }
+
+    #[test]
+    fn what_is_said_about_the_database_stays_with_the_one_that_was_backed_up() {
+        let entries = [
+            entry(Kind::Database, "shop", None),
+            entry(Kind::Owner, "DATABASE shop", Some(0)),
+            entry(Kind::Acl, "DATABASE shop", Some(0)),
+            entry(Kind::Comment, "DATABASE shop", Some(0)),
+            entry(Kind::Schema, "app", None),
+            entry(Kind::Owner, "SCHEMA app", Some(4)),
+        ];
+        let selected = select_entries(&entries, &EntrySelection::default()).unwrap();
+        assert_eq!(selected.into_iter().collect::<Vec<_>>(), [4, 5]);
     }
 }

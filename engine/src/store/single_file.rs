@@ -5,6 +5,7 @@ use super::{Store, StoredObject, Upload, not_found, too_short};
 use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
+use pgkeep_format::FormatError;
 use pgkeep_format::cbor;
 use pgkeep_format::id::RepositoryId;
 use pgkeep_format::limits;
@@ -34,7 +35,8 @@ impl SingleFile {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such file, [`ErrorKind::Damaged`] when it is
-    /// truncated or no single file, [`ErrorKind::UnsupportedFormat`] when it is newer.
+    /// truncated, [`ErrorKind::NoRepository`] when it is something else,
+    /// [`ErrorKind::UnsupportedFormat`] when it is newer.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path: PathBuf = path.into();
         let file = File::open(&path).map_err(|error| {
@@ -71,11 +73,16 @@ fn read_directory(file: &File, path: &Path) -> Result<Directory> {
             .because(error)
     };
     let file_len = file.metadata().map_err(failed)?.len();
-    let header = ObjectHeader::decode(&read(0, object::HEADER_LEN as u64)?)
-        .map_err(|error| Error::undecodable(format!("file \"{}\"", path.display()), error))?;
-    if header.object_type != ObjectType::SingleFile {
+    let other = |kind| {
         let message = format!("file \"{}\" is not a backup in a single file", path.display());
-        return Err(Error::new(ErrorKind::Damaged, message));
+        Error::new(kind, message)
+    };
+    let header = match ObjectHeader::decode(&read(0, object::HEADER_LEN as u64)?) {
+        Err(FormatError::Magic { .. }) => return Err(other(ErrorKind::NoRepository)),
+        header => header.map_err(|error| damaged(path, error))?,
+    };
+    if header.object_type != ObjectType::SingleFile {
+        return Err(other(ErrorKind::Damaged));
     }
     let trailer_at = file_len.checked_sub(TRAILER_LEN as u64).ok_or_else(truncated)?;
     let trailer = Trailer::decode(&read(trailer_at, TRAILER_LEN as u64)?, file_len)
@@ -94,7 +101,7 @@ fn read_directory(file: &File, path: &Path) -> Result<Directory> {
     Directory::decode(&bytes, trailer.end_offset).map_err(|error| damaged(path, error))
 }
 
-fn damaged(path: &Path, error: pgkeep_format::FormatError) -> Error {
+fn damaged(path: &Path, error: FormatError) -> Error {
     Error::undecodable(format!("file \"{}\"", path.display()), error)
 }
 
@@ -302,5 +309,20 @@ impl Upload for RecordUpload {
         written.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "file operation did not end").because(error)
         })?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_another_kind_is_no_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.txt");
+        std::fs::write(&path, "x".repeat(4096)).unwrap();
+        assert_eq!(SingleFile::open(&path).unwrap_err().kind(), ErrorKind::NoRepository);
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(SingleFile::open(&path).unwrap_err().kind(), ErrorKind::Damaged);
     }
 }
