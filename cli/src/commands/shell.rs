@@ -20,6 +20,10 @@ pub(super) fn completions(context: &Context, args: &CompletionsArgs) -> Result<E
 pub(super) fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
     let mut pages = pages()?;
     if let Some(directory) = &args.output {
+        std::fs::create_dir_all(directory).map_err(|error| {
+            let message = format!("could not create directory \"{}\"", directory.display());
+            Error::new(ErrorKind::Store, message).because(error)
+        })?;
         for (name, page) in &pages {
             write(&directory.join(format!("{name}.1")), page)?;
         }

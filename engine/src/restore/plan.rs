@@ -3,6 +3,7 @@
 
 use super::RestoreOptions;
 use crate::catalog::{Turn, turn};
+use crate::postgres::qualified;
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
 
@@ -86,7 +87,22 @@ impl Plan {
 /// stands on it.
 fn drops(entries: &[Entry], asked: &BTreeSet<usize>, options: &RestoreOptions) -> Vec<String> {
     let drops = asked.iter().rev().filter_map(|position| entries[*position].drop.as_deref());
-    drops.map(|sql| if options.if_exists { if_exists(sql) } else { sql.to_owned() }).collect()
+    let drops = drops.map(|sql| if options.if_exists { if_exists(sql) } else { sql.to_owned() });
+    drops.chain(loose_sequences(entries, asked)).collect()
+}
+
+/// A sequence goes with the table that it belongs to, but a restore that was stopped may
+/// have left it without its owner.
+fn loose_sequences(entries: &[Entry], asked: &BTreeSet<usize>) -> Vec<String> {
+    let parts = asked.iter().rev().map(|position| &entries[*position]).filter(|entry| {
+        entry.kind == Kind::Sequence && entry.belongs_to.is_some() && entry.drop.is_none()
+    });
+    parts
+        .map(|entry| {
+            let schema = entry.schema.as_deref().unwrap_or_default();
+            format!("DROP SEQUENCE IF EXISTS {};", qualified(schema, &entry.name))
+        })
+        .collect()
 }
 
 /// Kinds of object of which `DROP` takes two words or more, as a drop begins with them.
@@ -202,6 +218,40 @@ fn locks(entries: &[Entry], entry: &Entry) -> Vec<(usize, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sequence_that_a_stopped_restore_left_alone_is_dropped_after_its_table() {
+        let entry = |kind: Kind, name: &str, belongs_to, drop: Option<&str>| Entry {
+            kind: kind.into(),
+            section: Section::PreData,
+            schema: Some("app".into()),
+            name: name.into(),
+            create: String::new(),
+            drop: drop.map(str::to_owned),
+            depends_on: Vec::new(),
+            belongs_to,
+            relation: None,
+            data: None,
+        };
+        let entries = [
+            entry(Kind::Table, "jobs", None, Some("DROP TABLE \"app\".\"jobs\";")),
+            entry(Kind::Sequence, "jobs_id_seq", Some(0), None),
+        ];
+        let all = BTreeSet::from([0, 1]);
+        let options = RestoreOptions {
+            selection: crate::catalog::EntrySelection::default(),
+            jobs: std::num::NonZeroUsize::MIN,
+            create: false,
+            clean: true,
+            if_exists: false,
+            rename_schemas: Vec::new(),
+            dry_run: false,
+        };
+        assert_eq!(
+            drops(&entries, &all, &options),
+            ["DROP TABLE \"app\".\"jobs\";", "DROP SEQUENCE IF EXISTS \"app\".\"jobs_id_seq\";"]
+        );
+    }
 
     #[test]
     fn drops_of_every_shape_take_if_exists() {
