@@ -14,9 +14,6 @@ const BATCH: usize = 100;
 /// Most of a blocker's query that an error shows, in characters.
 const QUERY_SHOWN: usize = 200;
 
-/// Most tables that an error names.
-const NAMES_SHOWN: usize = 100;
-
 /// A schema and a name.
 pub(super) type Table = (String, String);
 
@@ -30,6 +27,43 @@ pub(super) fn sql(batch: &[Table]) -> String {
     format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "))
 }
 
+/// Finds every table that the role may not read; the server would stop at the first.
+///
+/// # Errors
+/// [`ErrorKind::Privilege`] naming them.
+pub(super) async fn check_privileges(session: &Session, tables: &[Table]) -> Result<()> {
+    let mut denied = Vec::new();
+    for batch in batches(tables) {
+        let names: Vec<_> = batch
+            .iter()
+            .map(|(schema, name)| format!("({}, {})", literal(schema), literal(name)))
+            .collect();
+        let rows = session
+            .query(&format!(
+                "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE (n.nspname, c.relname) IN (VALUES {}) \
+                 AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) \
+                 ORDER BY 1, 2",
+                names.join(", ")
+            ))
+            .await?;
+        for row in rows {
+            denied.push(qualified(row.text("nspname")?, row.text("relname")?));
+        }
+    }
+    if denied.is_empty() {
+        return Ok(());
+    }
+    let role = session.settings().user();
+    let message = format!("role \"{role}\" may not read {}", denied.join(", "));
+    Err(Error::new(ErrorKind::Privilege, message).hint(format!(
+        "Grant it: GRANT pg_read_all_data TO {}; or leave the tables out with -T.",
+        identifier(role)
+    )))
+}
+
 /// One wait for locks.
 pub(super) struct Wait<'a> {
     pub(super) settings: &'a Settings,
@@ -37,8 +71,6 @@ pub(super) struct Wait<'a> {
     pub(super) backend: u32,
     /// What the statement locks.
     pub(super) batch: &'a [Table],
-    /// All that is to be locked, in this statement or another.
-    pub(super) all: &'a [Table],
     /// Zero is no limit.
     pub(super) timeout: Duration,
 }
@@ -68,9 +100,6 @@ impl Wait<'_> {
             }
         };
         match outcome {
-            Err(error) if error.kind() == ErrorKind::Privilege => {
-                Err(self.not_allowed(error).await)
-            }
             Err(error) if is_undefined(&error) => {
                 Err(Error::new(error.kind(), "table was dropped or renamed while it was read")
                     .hint("Run the command again.")
@@ -139,41 +168,6 @@ impl Wait<'_> {
                  patient with --lock-timeout.",
             )
             .because(cause)
-    }
-
-    /// Names every table that the role may not read; the server stops at the first.
-    async fn not_allowed(&self, cause: Error) -> Error {
-        let names = match self.unreadable().await {
-            Ok(names) if !names.is_empty() => names,
-            _ => return cause,
-        };
-        let role = self.settings.user();
-        let shown = names[..names.len().min(NAMES_SHOWN)].join(", ");
-        let more = match names.len().saturating_sub(NAMES_SHOWN) {
-            0 => String::new(),
-            more => format!(" and {more} more tables"),
-        };
-        Error::new(ErrorKind::Privilege, format!("role \"{role}\" may not read {shown}{more}"))
-            .hint(format!(
-                "GRANT SELECT ON {shown} TO {}; or leave the tables out.",
-                identifier(role)
-            ))
-            .because(cause)
-    }
-
-    async fn unreadable(&self) -> Result<Vec<String>> {
-        let names: Vec<String> =
-            self.all.iter().map(|(schema, name)| literal(&qualified(schema, name))).collect();
-        let mut observer = Session::connect(self.settings, "privileges").await?;
-        let rows = observer
-            .query(&format!(
-                "SELECT n AS name FROM pg_catalog.unnest(ARRAY[{}]::text[]) n \
-                 WHERE NOT pg_catalog.has_table_privilege(n, 'SELECT')",
-                names.join(", ")
-            ))
-            .await?;
-        observer.close().await;
-        rows.iter().map(|row| row.text("name").map(str::to_owned)).collect()
     }
 }
 

@@ -21,6 +21,9 @@ const SESSION_SETTINGS: &str = "
     SET TimeZone = 'UTC';
     SET bytea_output = hex;
     SET extra_float_digits = 3;
+    SET client_encoding = 'UTF8';
+    SET standard_conforming_strings = on;
+    SET xmloption = content;
     SET quote_all_identifiers = off;
     SET synchronize_seqscans = off;
     SET jit = off;
@@ -57,25 +60,7 @@ impl Snapshot {
         let session = Session::connect(settings, "backup").await?;
         session.execute(&session_settings(session.major())).await?;
         session.execute(BEGIN).await?;
-        let position = session
-            .query(
-                "SELECT in_recovery, \
-                   CASE WHEN in_recovery THEN pg_catalog.pg_last_wal_replay_lsn() \
-                        ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0' AS lsn, \
-                   CASE WHEN in_recovery THEN \
-                       (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())::text \
-                     ELSE pg_catalog.substr(pg_catalog.pg_walfile_name( \
-                       pg_catalog.pg_current_wal_lsn()), 1, 8) END AS timeline \
-                 FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) r",
-            )
-            .await?;
-        let position = only(&position)?;
-        let radix = if position.bool("in_recovery")? { 10 } else { 16 };
-        let timeline = u32::from_str_radix(position.text("timeline")?, radix).map_err(|error| {
-            Error::new(ErrorKind::Server, "server returned a timeline that is no number")
-                .because(error)
-        })?;
-        let lsn = position.parse("lsn")?;
+        let (lsn, timeline) = position(&session).await?;
         let rows = session
             .query(
                 "SELECT pg_catalog.pg_export_snapshot() AS name, \
@@ -108,7 +93,8 @@ impl Snapshot {
         self.lsn
     }
 
-    /// The timeline of the WAL that [`Snapshot::lsn`] is a position of.
+    /// The timeline of the WAL that [`Snapshot::lsn`] is a position of; 0 where the role may
+    /// not ask.
     #[must_use]
     pub fn timeline(&self) -> u32 {
         self.timeline
@@ -122,7 +108,12 @@ impl Snapshot {
         let mut wire = WireSession::connect(self.session.settings(), "backup").await?;
         wire.execute(&session_settings(self.session.major())).await?;
         wire.execute(BEGIN).await?;
-        wire.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(&self.name))).await?;
+        let sql = format!("SET TRANSACTION SNAPSHOT {}", literal(&self.name));
+        wire.execute(&sql).await.map_err(|error| {
+            Error::new(error.kind(), "could not join the backup's snapshot")
+                .hint("Connect to the server itself, not through a pooler or load balancer.")
+                .because(error)
+        })?;
         Ok(wire)
     }
 
@@ -134,9 +125,10 @@ impl Snapshot {
     /// every table that the role may not read; else as [`Session::execute`]. The transaction
     /// is of no use afterwards.
     pub async fn lock(&self, tables: &[(String, String)], timeout: Duration) -> Result<()> {
+        lock::check_privileges(&self.session, tables).await?;
         let cancel = self.session.cancel();
         for batch in lock::batches(tables) {
-            let wait = self.wait(self.session.backend(), tables, batch, timeout);
+            let wait = self.wait(self.session.backend(), batch, timeout);
             wait.run(self.session.execute(&lock::sql(batch)), &cancel).await?;
         }
         Ok(())
@@ -155,7 +147,7 @@ impl Snapshot {
         let cancel = wire.cancel();
         let backend = wire.backend();
         for batch in lock::batches(tables) {
-            let wait = self.wait(backend, tables, batch, timeout);
+            let wait = self.wait(backend, batch, timeout);
             wait.run(wire.execute(&lock::sql(batch)), &cancel).await?;
         }
         Ok(())
@@ -164,22 +156,48 @@ impl Snapshot {
     fn wait<'a>(
         &'a self,
         backend: u32,
-        all: &'a [lock::Table],
         batch: &'a [lock::Table],
         timeout: Duration,
     ) -> lock::Wait<'a> {
-        lock::Wait { settings: self.session.settings(), backend, all, batch, timeout }
+        lock::Wait { settings: self.session.settings(), backend, batch, timeout }
     }
 
-    /// Ends the transaction, which frees the locks, and closes the session.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Connection`] when the session was lost meanwhile.
-    pub async fn close(mut self) -> Result<()> {
-        self.session.execute("COMMIT").await?;
+    /// Closes the session, which ends the transaction and frees the locks.
+    pub async fn close(mut self) {
         self.session.close().await;
-        Ok(())
     }
+}
+
+/// Where in the WAL the server is, and on which timeline.
+async fn position(session: &Session) -> Result<(u64, u32)> {
+    let rows = session
+        .query(
+            "SELECT r.standby, \
+               CASE WHEN r.standby THEN pg_catalog.pg_last_wal_replay_lsn() \
+                    ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0' AS lsn, \
+               CASE WHEN NOT r.standby THEN pg_catalog.substr( \
+                   pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) \
+               END AS timeline, \
+               pg_catalog.has_function_privilege( \
+                   'pg_catalog.pg_control_checkpoint()', 'EXECUTE') AS may_ask \
+             FROM (SELECT pg_catalog.pg_is_in_recovery() AS standby) r",
+        )
+        .await?;
+    let row = only(&rows)?;
+    let lsn = row.parse("lsn")?;
+    let timeline = match row.optional("timeline")? {
+        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).map_err(|error| {
+            Error::new(ErrorKind::Server, "server names WAL files in a way that is not known")
+                .because(error)
+        })?,
+        // A standby does not name files; an error would end the transaction.
+        None if row.bool("may_ask")? => {
+            let sql = "SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()";
+            only(&session.query(sql).await?)?.parse("timeline_id")?
+        }
+        None => 0,
+    };
+    Ok((lsn, timeline))
 }
 
 /// What every session of a backup is told.
