@@ -3,7 +3,7 @@
 
 use crate::postgres::cancel::Cancel;
 use crate::postgres::settings::Settings;
-use crate::postgres::{Row, ServerError, Session, identifier, literal, qualified};
+use crate::postgres::{Row, ServerError, Session, qualified};
 use crate::{Error, ErrorKind, Result};
 use std::time::Duration;
 
@@ -25,43 +25,6 @@ pub(super) fn batches(tables: &[Table]) -> impl Iterator<Item = &[Table]> {
 pub(super) fn sql(batch: &[Table]) -> String {
     let names: Vec<_> = batch.iter().map(|(schema, name)| qualified(schema, name)).collect();
     format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", names.join(", ONLY "))
-}
-
-/// Finds every table that the role may not read; the server would stop at the first.
-///
-/// # Errors
-/// [`ErrorKind::Privilege`] naming them.
-pub(super) async fn check_privileges(session: &Session, tables: &[Table]) -> Result<()> {
-    let mut denied = Vec::new();
-    for batch in batches(tables) {
-        let names: Vec<_> = batch
-            .iter()
-            .map(|(schema, name)| format!("({}, {})", literal(schema), literal(name)))
-            .collect();
-        let rows = session
-            .query(&format!(
-                "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE (n.nspname, c.relname) IN (VALUES {}) \
-                 AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) \
-                 ORDER BY 1, 2",
-                names.join(", ")
-            ))
-            .await?;
-        for row in rows {
-            denied.push(qualified(row.text("nspname")?, row.text("relname")?));
-        }
-    }
-    if denied.is_empty() {
-        return Ok(());
-    }
-    let role = session.settings().user();
-    let message = format!("role \"{role}\" may not read {}", denied.join(", "));
-    Err(Error::new(ErrorKind::Privilege, message).hint(format!(
-        "Grant it: GRANT pg_read_all_data TO {}; or leave the tables out with -T.",
-        identifier(role)
-    )))
 }
 
 /// One wait for locks.

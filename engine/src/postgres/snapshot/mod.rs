@@ -5,6 +5,7 @@
 //! locks that were asked for, and keeps the server from removing rows that it can see.
 
 mod lock;
+mod privileges;
 
 use super::settings::Settings;
 use super::{Session, WireSession, literal};
@@ -125,7 +126,7 @@ impl Snapshot {
     /// every table that the role may not read; else as [`Session::execute`]. The transaction
     /// is of no use afterwards.
     pub async fn lock(&self, tables: &[(String, String)], timeout: Duration) -> Result<()> {
-        lock::check_privileges(&self.session, tables).await?;
+        privileges::check(&self.session, tables).await?;
         let cancel = self.session.cancel();
         for batch in lock::batches(tables) {
             let wait = self.wait(self.session.backend(), batch, timeout);
@@ -162,9 +163,14 @@ impl Snapshot {
         lock::Wait { settings: self.session.settings(), backend, batch, timeout }
     }
 
-    /// Closes the session, which ends the transaction and frees the locks.
-    pub async fn close(mut self) {
+    /// Ends the transaction, which frees the locks, and closes the session.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] when the session was lost meanwhile.
+    pub async fn close(mut self) -> Result<()> {
+        self.session.execute("COMMIT").await?;
         self.session.close().await;
+        Ok(())
     }
 }
 
