@@ -3,6 +3,7 @@
 //!
 //! One binary; a module for each behaviour. What they stand on is in `tests/src`. This is a
 //! test target of the command line's package, so that cargo builds the program first.
+//! `logins`, `sessions` and `snapshots` stand one floor lower, on the engine's `postgres`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -11,13 +12,16 @@ mod consistency;
 mod damage;
 mod encodings;
 mod interruption;
+mod logins;
 mod odd_rows;
 mod oracle;
 mod refusals;
 mod round_trip;
 mod second_backup;
 mod selection;
+mod sessions;
 mod single_file;
+mod snapshots;
 mod upgrade;
 
 use pgkeep_tests::{Database, Pgkeep, Repository, Server};

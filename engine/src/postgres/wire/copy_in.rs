@@ -129,15 +129,15 @@ impl<'a> CopyIn<'a> {
         if self.over {
             return Err(Error::new(ErrorKind::Internal, "COPY is over, it has failed"));
         }
-        let mut sent = 0;
+        let mut sending = Sending { bytes, sent: 0, refusal: None };
         let outcome =
-            std::future::poll_fn(|context| self.session.line.poll_send(context, bytes, &mut sent))
+            std::future::poll_fn(|context| self.session.line.poll_send(context, &mut sending))
                 .await;
-        let refusal = match outcome {
-            Ok(None) => return Ok(()),
-            Ok(Some(refusal)) => Ok(refusal),
+        let refusal = match (sending.refusal, outcome) {
+            (None, Ok(())) => return Ok(()),
+            (Some(refusal), _) => Ok(refusal),
             // A server that broke off may have said why.
-            Err(error) => self.last_words().await.ok_or(error),
+            (None, Err(error)) => self.last_words().await.ok_or(error),
         };
         self.over = true;
         match refusal {
@@ -163,35 +163,43 @@ impl<'a> CopyIn<'a> {
     }
 }
 
+/// One message on its way.
+struct Sending<'a> {
+    bytes: &'a [u8],
+    sent: usize,
+    /// What the server said against it.
+    refusal: Option<ServerError>,
+}
+
 impl Line {
-    /// Sends what is left of `bytes`; ready when all are sent, or with the server's error as
-    /// soon as there is one.
+    /// Sends a message to its end, also when the server refuses meanwhile: it throws the
+    /// rest of the message away, and would take what follows for that rest.
     fn poll_send(
         &mut self,
         context: &mut Context<'_>,
-        bytes: &[u8],
-        sent: &mut usize,
-    ) -> Poll<Result<Option<ServerError>>> {
+        sending: &mut Sending<'_>,
+    ) -> Poll<Result<()>> {
         let broken = |error| super::connection_lost().because(error);
         loop {
             // Once all is sent, what comes may be the answer to it, which is not for here.
-            if *sent == bytes.len()
+            let rest = &sending.bytes[sending.sent..];
+            if rest.is_empty()
                 && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(context)
             {
-                return Poll::Ready(flushed.map(|()| None).map_err(broken));
+                return Poll::Ready(flushed.map_err(broken));
             }
-            if let Some(refusal) = self.poll_hear(context)? {
-                return Poll::Ready(Ok(Some(refusal)));
+            if sending.refusal.is_none() {
+                sending.refusal = self.poll_hear(context)?;
             }
-            if *sent == bytes.len() {
+            if rest.is_empty() {
                 return Poll::Pending;
             }
-            match Pin::new(&mut self.stream).poll_write(context, &bytes[*sent..]) {
+            match Pin::new(&mut self.stream).poll_write(context, rest) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(broken(io::Error::from(io::ErrorKind::WriteZero))));
                 }
-                Poll::Ready(Ok(count)) => *sent += count,
+                Poll::Ready(Ok(count)) => sending.sent += count,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(error))),
             }
         }
