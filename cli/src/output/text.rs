@@ -46,8 +46,8 @@ pub(crate) fn counted(number: u64, thing: &str) -> String {
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        ..60 => format!("{:.1} s", duration.as_secs_f64()),
-        ..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
         _ => format!("{} h", clock(seconds)),
     }
 }
