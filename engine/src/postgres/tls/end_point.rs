@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_signatures_own_hash_is_used_and_sha256_for_broken_ones() {
-        let [md5, ecdsa384] = [SIGNATURES[0].0, SIGNATURES[7 + 1].0].map(outline);
+        let [md5, ecdsa384] = [SIGNATURES[0].0, SIGNATURES[7].0].map(outline);
         assert_eq!(hash(&md5).unwrap(), digest(&SHA256, &md5).as_ref());
         assert_eq!(hash(&ecdsa384).unwrap().len(), 48);
     }
