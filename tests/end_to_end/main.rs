@@ -24,6 +24,7 @@ mod selection;
 mod sessions;
 mod single_file;
 mod snapshots;
+mod stranger;
 mod upgrade;
 
 use pgkeep_tests::{Database, Pgkeep, Repository, Server};

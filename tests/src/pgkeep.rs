@@ -129,11 +129,17 @@ impl Repository {
     /// Makes one with `pgkeep init` and a new identity.
     #[must_use]
     pub fn init(pgkeep: &Pgkeep) -> Self {
+        Self::init_with(pgkeep, &[])
+    }
+
+    /// Makes one with `pgkeep init`, a new identity and more arguments.
+    #[must_use]
+    pub fn init_with(pgkeep: &Pgkeep, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a home for the repository");
         let repository = Self { pgkeep: pgkeep.clone(), home };
         let identity = repository.identity();
-        let _ =
-            repository.run([OsStr::new("init"), "--identity-out".as_ref(), identity.as_ref()]).ok();
+        let init = [OsStr::new("init"), "--identity-out".as_ref(), identity.as_ref()];
+        let _ = repository.run(init.into_iter().chain(arguments.iter().map(OsStr::new))).ok();
         repository
     }
 
