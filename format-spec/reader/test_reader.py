@@ -198,6 +198,13 @@ class Structures(unittest.TestCase):
         self.assertGreater(checked, 80)
 
 
+class Vectors(unittest.TestCase):
+    def test_the_vectors_are_what_their_generator_writes(self):
+        command = [sys.executable, "-B", str(VECTORS / "generate.py"), "--check"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+
 def run(*arguments):
     command = [sys.executable, str(HERE / "pgkeep_reader.py"), str(arguments[0]), "--identity", *map(str, arguments[1:])]
     return subprocess.run(command, capture_output=True, text=True, check=False)
