@@ -138,3 +138,51 @@ impl ServerCertVerifier for Trust {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::tls::roots_of_file;
+    use rustls::pki_types::pem::PemObject;
+    use std::process::Command;
+    use std::time::Duration;
+
+    /// A certificate that signed itself, as PostgreSQL's documentation makes one.
+    fn self_signed(directory: &std::path::Path, name: &str) -> std::path::PathBuf {
+        let path = directory.join(name);
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-nodes", "-days", "2", "-subj", "/CN=db", "-addext", "subjectAltName=DNS:db"])
+            .arg("-keyout")
+            .arg(directory.join("key"))
+            .arg("-out")
+            .arg(&path)
+            .output()
+            .expect("openssl");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        path
+    }
+
+    #[test]
+    fn a_self_signed_certificate_counts_when_it_is_itself_what_the_user_trusts() {
+        let directory = tempfile::tempdir().unwrap();
+        let [ours, other] = ["ours", "other"].map(|name| self_signed(directory.path(), name));
+        let certificate = CertificateDer::from_pem_file(&ours).unwrap();
+        let verify = |rule, name: &str, now: UnixTime| {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let name = ServerName::try_from(name.to_owned()).unwrap();
+            let trust = Trust::new(rule, provider).unwrap();
+            trust.verify_server_cert(&certificate, &[], &name, &[], now).map(|_| ())
+        };
+        let roots = |path| roots_of_file(path).unwrap();
+        let now = UnixTime::now();
+        let later = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs() + 3 * 86_400));
+
+        verify(Rule::Full(roots(&ours)), "db", now).unwrap();
+        verify(Rule::Authority(roots(&ours)), "another", now).unwrap();
+        verify(Rule::Anything, "another", later).unwrap();
+        assert!(verify(Rule::Full(roots(&ours)), "another", now).is_err());
+        assert!(verify(Rule::Authority(roots(&ours)), "db", later).is_err(), "it has expired");
+        assert!(verify(Rule::Authority(roots(&other)), "db", now).is_err());
+    }
+}
