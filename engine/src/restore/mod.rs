@@ -12,6 +12,7 @@
 
 mod load;
 mod plan;
+mod privileges;
 mod rename;
 mod schedule;
 mod target;
@@ -35,7 +36,17 @@ const SESSION_SETTINGS: &str = "\
     SET statement_timeout = 0; SET lock_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
     SET xmloption = content; SET default_table_access_method = heap; \
-    SET session_replication_role = DEFAULT";
+    SELECT pg_catalog.set_config('session_replication_role', 'origin', false) \
+      WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'";
+
+/// What a session that brings rows into tables with triggers and foreign keys is told, where
+/// it may: the rows were consistent when they were backed up, tables come in any order, and
+/// triggers did their work on them long ago.
+const ROWS_ALONE: &str = "SET session_replication_role = replica";
+
+/// What the user is told where it may not.
+const ROWS_ARE_CHECKED: &str = "triggers fire and foreign keys are checked while rows come in: \
+    the role may not set session_replication_role";
 
 /// What to restore and how.
 #[derive(Debug, Clone)]
@@ -123,7 +134,11 @@ async fn restore(
     let target = target::open(settings, &entries, backup, options).await?;
     let selected = target.complete(&entries, &asked, options, &rename)?;
     let plan = Plan::new(&entries, &selected, &asked, options);
-    let warnings = target.left_behind(&entries, &selected, &rename);
+    let mut warnings = target.left_behind(&entries, &selected, &rename);
+    let rows_alone = options.selection.data_only && target.may_load_unchecked().await?;
+    if options.selection.data_only && !rows_alone {
+        warnings.push(ROWS_ARE_CHECKED.to_owned());
+    }
     let (tables, rows, bytes) = plan.sums(&entries);
     progress.event(Event::Plan { tables, bytes });
     for warning in &warnings {
@@ -133,12 +148,17 @@ async fn restore(
     if !options.dry_run {
         target.clean(&plan, &rename, options).await?;
         let loader = load::Loader::new(&reader, backup, &entries, &rename)?;
-        let run = Run { settings: target.settings(), entries: &entries, rename: &rename, progress };
+        let before = if options.selection.no_acl { None } else { target.look().await? };
+        let settings = target.settings();
+        let run = Run { settings, entries: &entries, rename: &rename, progress, rows_alone };
         progress.event(Event::Phase("restoring definitions".to_owned()));
         run.one_by_one(&plan.before).await?;
         progress.event(Event::Phase("restoring rows, indexes and constraints".to_owned()));
         schedule::run(&run, &plan, loader, options.jobs).await?;
         progress.event(Event::Phase("restoring privileges and materialized views".to_owned()));
+        if let Some(before) = before {
+            target.reset_privileges(&before).await?;
+        }
         run.one_by_one(&plan.after).await?;
     }
     Ok(RestoreReport {
@@ -161,9 +181,21 @@ struct Run<'a> {
     entries: &'a Arc<Vec<Entry>>,
     rename: &'a Rename,
     progress: &'a Arc<dyn Progress>,
+    /// Whether rows come in without triggers and foreign keys.
+    rows_alone: bool,
 }
 
 impl Run<'_> {
+    /// A connection for rows and statements, told what every restoring session is told.
+    async fn connect(&self) -> Result<WireSession> {
+        let mut wire = WireSession::connect(self.settings, "restore").await?;
+        wire.execute(SESSION_SETTINGS).await?;
+        if self.rows_alone {
+            wire.execute(ROWS_ALONE).await?;
+        }
+        Ok(wire)
+    }
+
     /// Restores entries one after another, in their order.
     async fn one_by_one(&self, positions: &[usize]) -> Result<()> {
         if positions.is_empty() {
@@ -184,13 +216,6 @@ impl Run<'_> {
         session.close().await;
         Ok(())
     }
-}
-
-/// A connection for rows and statements, told what every restoring session is told.
-async fn connect(settings: &Settings) -> Result<WireSession> {
-    let mut wire = WireSession::connect(settings, "restore").await?;
-    wire.execute(SESSION_SETTINGS).await?;
-    Ok(wire)
 }
 
 /// An entry as people call it.

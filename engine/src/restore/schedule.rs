@@ -4,7 +4,7 @@
 
 use super::load::{Group, Loader};
 use super::plan::{Plan, Step};
-use super::{Run, connect, describe, failed};
+use super::{Run, describe, failed};
 use crate::postgres::WireSession;
 use crate::progress::{Event, Progress};
 use crate::{Error, ErrorKind, Result};
@@ -44,7 +44,7 @@ pub(super) async fn run(
     let jobs = if run.rename.is_none() { jobs.get() } else { 1 };
     let mut workers = JoinSet::new();
     for _ in 0..jobs.min(shared.work_units()) {
-        let wire = connect(run.settings).await?;
+        let wire = run.connect().await?;
         let (shared, rename) = (shared.clone(), run.rename.clone());
         workers.spawn(async move { shared.work(wire, &rename).await });
     }

@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use super::rename::Rename;
-use super::{RestoreOptions, SESSION_SETTINGS, describe, failed, sqlstate};
+use super::{ROWS_ALONE, RestoreOptions, SESSION_SETTINGS, describe, failed, privileges, sqlstate};
 use crate::postgres::{Session, Settings, identifier};
 use crate::repository::Backup;
 use crate::{Error, ErrorKind, Result};
@@ -116,6 +116,32 @@ impl Target {
 
     pub(super) fn database(&self) -> &str {
         self.settings.database()
+    }
+
+    /// Whether rows may come in without firing triggers and checking foreign keys.
+    pub(super) async fn may_load_unchecked(&self) -> Result<bool> {
+        let Some(session) = &self.session else { return Ok(true) };
+        match session.execute(ROWS_ALONE).await {
+            Ok(()) => session.execute(SESSION_SETTINGS).await.map(|()| true),
+            Err(error) if sqlstate(&error) == Some("42501") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is there now, where the server grants default privileges on what comes.
+    pub(super) async fn look(&self) -> Result<Option<privileges::Before>> {
+        match &self.session {
+            Some(session) => privileges::look(session).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Takes default privileges off what has come since.
+    pub(super) async fn reset_privileges(&self, before: &privileges::Before) -> Result<()> {
+        match &self.session {
+            Some(session) => privileges::reset(session, before).await,
+            None => Ok(()),
+        }
     }
 
     /// What an entry would be there; absent for entries that cannot be looked up by a name

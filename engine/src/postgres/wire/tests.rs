@@ -47,19 +47,8 @@ struct Out {
     notices: usize,
 }
 
-/// Feeds a stream in pieces of these lengths, the last one again and again; the server says
-/// in the end that it sent as many rows as came.
+/// Feeds a stream in pieces of these lengths, the last one again and again.
 fn feed(encoding: RowEncoding, stream: &[u8], pieces: &[usize]) -> Result<Out> {
-    feed_counted(encoding, stream, pieces, None)
-}
-
-/// As [`feed`]; the server says in the end that it sent this many rows.
-fn feed_counted(
-    encoding: RowEncoding,
-    stream: &[u8],
-    pieces: &[usize],
-    sent: Option<u64>,
-) -> Result<Out> {
     let mut inbox = Inbox::new();
     let mut reader = RowReader::new(encoding);
     let mut out = Out::default();
@@ -78,7 +67,7 @@ fn feed_counted(
         out.begun.extend(&bytes[used..]);
         match taken.message {
             Some(Message::CopyDone) => {
-                reader.finish(sent.or(Some(out.rows.len() as u64)))?;
+                reader.finish(Some(out.rows.len() as u64))?;
                 out.done = true;
                 return Ok(out);
             }
@@ -133,18 +122,16 @@ proptest! {
     }
 
     #[test]
-    fn a_byte_changed_on_the_way_never_loses_a_row_unnoticed(
-        at in 0usize..200,
+    fn a_byte_changed_in_a_copy_is_an_error_or_a_change_in_its_row(
+        at in 0usize..80,
         value in any::<u8>(),
     ) {
         let rows = binary_rows(&[b"one".to_vec(), b"two".to_vec()]);
         let mut stream = copy(RowEncoding::CopyBinary, &rows);
         let at = at % stream.len();
         stream[at] = value;
-        match feed_counted(RowEncoding::CopyBinary, &stream, &[7], Some(2)) {
-            Ok(out) if out.done => prop_assert_eq!(out.rows.len(), 2),
-            // Refused, or the end never comes: then the connection's end is the error.
-            _ => {}
+        if let Ok(out) = feed(RowEncoding::CopyBinary, &stream, &[7]) {
+            prop_assert!(!out.done || out.rows.len() == 2);
         }
     }
 }
