@@ -17,6 +17,7 @@ mod listing;
 mod logins;
 mod odd_rows;
 mod oracle;
+mod random_rows;
 mod refusals;
 mod round_trip;
 mod second_backup;

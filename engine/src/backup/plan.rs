@@ -31,8 +31,8 @@ pub(super) struct Plan {
     pub(super) items: VecDeque<Item>,
     /// Number of parts of each table.
     pub(super) parts: Vec<usize>,
-    /// Bytes to expect in all.
-    pub(super) bytes: u64,
+    /// Bytes to expect of each table.
+    pub(super) bytes: Vec<u64>,
 }
 
 /// Plans the copying of all tables.
@@ -44,11 +44,10 @@ pub(super) fn plan(catalog: &Catalog) -> Plan {
         items.extend(items_of(number, table, &catalog.database.encoding));
         parts.push(items.len() - before);
     }
-    let bytes = items.iter().map(|item| item.bytes).sum();
-    let mut table_bytes = vec![0; parts.len()];
-    items.iter().for_each(|item| table_bytes[item.table] += item.bytes);
+    let mut bytes = vec![0; parts.len()];
+    items.iter().for_each(|item| bytes[item.table] += item.bytes);
     // Largest table first, so that no worker is left alone with it at the end.
-    items.sort_by_key(|item| (std::cmp::Reverse(table_bytes[item.table]), item.table, item.part));
+    items.sort_by_key(|item| (std::cmp::Reverse(bytes[item.table]), item.table, item.part));
     Plan { items: items.into(), parts, bytes }
 }
 

@@ -47,6 +47,14 @@ struct State {
     /// Workers other than the first that may still hand items to it.
     others: usize,
     parts: Vec<Vec<Option<CopiedTable>>>,
+    /// Bytes of each table: expected, and what they were once it is done.
+    bytes: Vec<u64>,
+}
+
+impl State {
+    fn plan(&self) -> Event {
+        Event::Plan { tables: self.bytes.len() as u64, bytes: self.bytes.iter().sum() }
+    }
 }
 
 /// Copies all tables and returns what was copied of each, in the catalog's order.
@@ -58,14 +66,15 @@ pub(super) async fn copy_all(
     progress: &Arc<dyn Progress>,
 ) -> Result<Vec<CopiedTable>> {
     let plan = plan::plan(catalog);
-    progress.event(Event::Plan { tables: plan.parts.len() as u64, bytes: plan.bytes });
     let jobs = options.jobs.get().min(plan.items.len()).max(1);
     let state = State {
         items: plan.items,
         first_worker: VecDeque::new(),
         others: jobs - 1,
         parts: plan.parts.iter().map(|parts| (0..*parts).map(|_| None).collect()).collect(),
+        bytes: plan.bytes,
     };
+    progress.event(state.plan());
     let tables = catalog.tables.iter().map(|table| format!("{}.{}", table.schema, table.name));
     let work = Arc::new(Work {
         state: Mutex::new(state),
@@ -165,11 +174,12 @@ impl Work {
         let parts = &state.parts[item.table];
         if parts.iter().all(Option::is_some) {
             let sum = |value: fn(&CopiedTable) -> u64| parts.iter().flatten().map(value).sum();
-            self.progress.event(Event::TableFinished {
-                table: self.tables[item.table].clone(),
-                rows: sum(|part| part.rows),
-                bytes: sum(|part| part.bytes),
-            });
+            let (rows, bytes) = (sum(|part| part.rows), sum(|part| part.bytes));
+            let table = self.tables[item.table].clone();
+            self.progress.event(Event::TableFinished { table, rows, bytes });
+            // The server's size of a table is not that of its rows as text.
+            state.bytes[item.table] = bytes;
+            self.progress.event(state.plan());
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) async fn open(
     let session = Session::connect(&settings, "restore").await?;
     session.execute(SESSION_SETTINGS).await?;
     let there = what_is_there(&session).await?;
+    // Where it came in: with several hosts, the workers must not come in elsewhere.
+    let settings = session.settings().clone();
     Ok(Target { settings, session: Some(session), there })
 }
 
