@@ -19,6 +19,7 @@ mod odd_rows;
 mod oracle;
 mod random_rows;
 mod refusals;
+mod rights;
 mod round_trip;
 mod second_backup;
 mod selection;
