@@ -1,1 +1,1 @@
-//! Benchmarks of the hot loops.
+//! Nothing but a place for the benchmarks in `benches/`.

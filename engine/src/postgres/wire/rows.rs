@@ -5,7 +5,7 @@
 //! are taken off. Rows of one reading are moved together in place and handed out as one run.
 //! <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS>
 
-use super::inbox::{Inbox, Item};
+use super::inbox::{FIRST_PIECE_BYTES, Inbox, Item};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::RowEncoding;
 use postgres_protocol::message::backend::Message;
@@ -146,12 +146,13 @@ fn binary_header(piece: &[u8]) -> Result<usize> {
     if number(11) & CRITICAL_FLAGS != 0 {
         return Err(not_copy("a header with flags that are not known"));
     }
-    // No server has ever sent an extension; one that does not lie in the first piece cannot
-    // be told from a lie.
+    // No server has ever sent an extension; one that does not leave room for a row's field
+    // count in the shortest first piece is refused, so that it makes no difference in what
+    // pieces a message comes.
     usize::try_from(number(15))
         .ok()
         .and_then(|extension| extension.checked_add(HEADER_BYTES))
-        .filter(|length| *length <= piece.len())
+        .filter(|length| *length <= piece.len() && *length + 2 <= FIRST_PIECE_BYTES)
         .ok_or_else(|| not_copy("a header with a long extension"))
 }
 
