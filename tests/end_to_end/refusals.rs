@@ -69,6 +69,41 @@ fn held_lock_is_named_with_its_holder(server: &Server) {
 }
 
 #[test]
+fn server_of_an_unsupported_version_is_refused_as_such() {
+    let old = Server::too_old();
+    assert!(old.query("SHOW server_version").starts_with("13."));
+    let (source, empty) = (platform(Server::shared(18), "0.001"), old.database());
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    for command in ["backup", "restore"] {
+        let refused = repository.run([command, "-d", &empty.uri()]).code(1);
+        assert!(refused.stderr.contains("13"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("14"), "no hint at what is supported: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn table_cannot_be_dropped_while_it_is_backed_up() {
+    let source = platform(Server::shared(17), "0.5");
+    let repository = repository();
+    let mut command = repository.command();
+    let mut backup = command.args(["backup", "-q", "-d", &source.uri()]).spawn().unwrap();
+    let locks = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                 WHERE relation = 'jobs'::regclass AND granted AND application_name ~ '^pgkeep'";
+    while source.query(locks) == "0\n" {
+        assert_eq!(backup.try_wait().unwrap(), None, "the backup ended without a lock");
+    }
+    let refused = source.query_error("SET lock_timeout = '10ms'; DROP TABLE jobs CASCADE");
+    assert!(refused.contains("lock timeout"), "{refused}");
+    assert!(backup.wait().unwrap().success());
+    // Afterwards nothing holds it.
+    source.query("SET lock_timeout = '5s'; DROP TABLE jobs CASCADE");
+    let copy = source.server().database();
+    repository.restore(&copy.uri(), &[]);
+    assert_eq!(copy.query("SELECT count(*) FROM jobs"), "150000\n");
+}
+
+#[test]
 fn missing_repository_has_its_own_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("nowhere");

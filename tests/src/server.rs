@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// The supported major versions, oldest first.
 pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
 
+/// The major version before the supported ones.
+const TOO_OLD: u32 = 13;
+
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -82,6 +85,13 @@ impl Server {
         static SERVERS: [OnceLock<Server>; MAJORS.len()] = [const { OnceLock::new() }; 5];
         let position = MAJORS.iter().position(|&known| known == major);
         SERVERS[position.expect("a supported major version")].get_or_init(|| Self::join(major))
+    }
+
+    /// The shared server of a major version that is too old to be supported.
+    #[must_use]
+    pub fn too_old() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| Self::join(TOO_OLD))
     }
 
     fn join(major: u32) -> Self {
