@@ -44,6 +44,7 @@ mod publications;
 mod refresh;
 mod relation;
 mod repair;
+mod rows_target;
 mod satellites;
 mod schemas;
 mod select;
@@ -61,6 +62,7 @@ pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
 pub use entry_selection::{EntrySelection, Turn, select_entries, turn};
 pub use name_matcher::NameMatcher;
+pub use rows_target::{RowsTarget, rows_target};
 pub use select::{LockTarget, RelationKind, Selection, lock_targets};
 
 use crate::Result;

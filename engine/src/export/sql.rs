@@ -1,11 +1,11 @@
 //! A backup as plain SQL.
 
 use super::{Export, ExportReport, unwritable};
-use crate::catalog::{Turn, turn};
-use crate::postgres::{identifier, literal, qualified};
+use crate::catalog::{Turn, rows_target, turn};
+use crate::postgres::literal;
 use crate::progress::Event;
 use crate::{Error, ErrorKind, Result};
-use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
+use pgkeep_format::entry::{Data, Entry, RowEncoding, Section};
 use pgkeep_format::frame::FrameType;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -64,25 +64,13 @@ async fn write_rows(
     if data.encoding != RowEncoding::CopyText {
         return Err(Error::new(ErrorKind::UnsupportedFormat, "rows are not stored as text"));
     }
-    let is_large_objects = entry.kind == Kind::LargeObjectData;
-    let (before, target, after) = if is_large_objects {
-        let before = "BEGIN;\nCREATE TEMPORARY TABLE pgkeep_large_objects \
-             (loid pg_catalog.oid, \"offset\" bigint, data bytea) ON COMMIT DROP;\n";
-        let after = "SELECT pg_catalog.count(pg_catalog.lo_put(loid, \"offset\", data)::pg_catalog.text) \
-             FROM pg_temp.pgkeep_large_objects;\nCOMMIT;\n";
-        (before, "pg_temp.pgkeep_large_objects".to_owned(), after)
-    } else {
-        let columns: Vec<String> = data.columns.iter().map(|column| identifier(column)).collect();
-        let table = qualified(entry.schema.as_deref().unwrap_or_default(), &entry.name);
-        let columns =
-            if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-        ("", format!("{table}{columns}"), "")
-    };
+    let target = rows_target(entry, data, entry.schema.as_deref().unwrap_or_default());
     let encoding = literal(&export.backup.sealed_part()?.encoding);
-    write!(output, "\n{before}COPY {target} FROM stdin WITH (ENCODING {encoding});\n")
+    let (before, copy, after) = (target.before, target.copy, target.after);
+    writeln!(output, "\n{before}\nCOPY {copy} FROM stdin WITH (ENCODING {encoding});")
         .map_err(unwritable)?;
     export.for_each_chunk(data, |plain| output.write_all(plain).map_err(unwritable)).await?;
-    write!(output, "\\.\n{after}").map_err(unwritable)
+    writeln!(output, "\\.\n{after}").map_err(unwritable)
 }
 
 impl Export<'_> {

@@ -2,13 +2,14 @@
 //! each of which any connection can load.
 
 use super::rename::Rename;
-use crate::postgres::{WireSession, identifier, literal, qualified};
+use crate::catalog::rows_target;
+use crate::postgres::{WireSession, literal};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader};
 use crate::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
-use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
+use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::stream::{ChunkReference, Stream};
 use std::sync::Arc;
@@ -82,20 +83,17 @@ impl Loader {
         let entry = &self.entries[position];
         let data = self.data(position)?;
         let options = copy_options(data.encoding, &self.encoding)?;
-        if entry.kind == Kind::LargeObjectData {
-            wire.execute(LARGE_OBJECTS_BEGIN).await?;
-            let sql = format!("COPY pg_temp.pgkeep_large_objects FROM STDIN WITH ({options})");
-            let rows = self.copy(wire, &sql, group, progress).await?;
-            wire.execute(LARGE_OBJECTS_END).await?;
-            return Ok(rows);
-        }
         let schema = self.rename.new_name(entry.schema.as_deref().unwrap_or_default());
-        let table = qualified(schema, &entry.name);
-        let columns: Vec<String> = data.columns.iter().map(|column| identifier(column)).collect();
-        let columns =
-            if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-        let sql = format!("COPY {table}{columns} FROM STDIN WITH ({options})");
-        self.copy(wire, &sql, group, progress).await
+        let target = rows_target(entry, data, schema);
+        if !target.before.is_empty() {
+            wire.execute(target.before).await?;
+        }
+        let sql = format!("COPY {} FROM STDIN WITH ({options})", target.copy);
+        let rows = self.copy(wire, &sql, group, progress).await?;
+        if !target.after.is_empty() {
+            wire.execute(target.after).await?;
+        }
+        Ok(rows)
     }
 
     async fn copy(
@@ -144,11 +142,6 @@ fn read(
         Ok((opened.plain, stored))
     })
 }
-
-const LARGE_OBJECTS_BEGIN: &str = "BEGIN; CREATE TEMPORARY TABLE pgkeep_large_objects \
-    (loid pg_catalog.oid, \"offset\" bigint, data bytea) ON COMMIT DROP";
-const LARGE_OBJECTS_END: &str = "SELECT pg_catalog.count(pg_catalog.lo_put(loid, \"offset\", data)::pg_catalog.text) \
-    FROM pg_temp.pgkeep_large_objects; COMMIT";
 
 fn copy_options(row_encoding: RowEncoding, encoding: &str) -> Result<String> {
     let format = match row_encoding {
