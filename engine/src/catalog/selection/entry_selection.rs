@@ -1,0 +1,273 @@
+//! Which entries of a backup to restore or export, and at which turn.
+
+use crate::catalog::NameMatcher;
+use crate::{Error, ErrorKind, Result};
+use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
+use std::collections::{BTreeSet, HashMap};
+
+/// What to restore; empty lists select all. Patterns are those of `pg_dump`; one without
+/// a schema matches in every schema.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EntrySelection {
+    /// Only what lies in these schemas.
+    pub schemas: Vec<String>,
+    /// Nothing that lies in these schemas.
+    pub exclude_schemas: Vec<String>,
+    /// Only these tables, views and sequences.
+    pub tables: Vec<String>,
+    /// None of these tables, views and sequences.
+    pub exclude_tables: Vec<String>,
+    /// Definitions only.
+    pub schema_only: bool,
+    /// Rows, sequence values and large objects only.
+    pub data_only: bool,
+    /// No owners.
+    pub no_owner: bool,
+    /// No privileges.
+    pub no_acl: bool,
+}
+
+impl EntrySelection {
+    /// Whether it leaves objects out, sections and owners aside.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !(self.schemas.is_empty()
+            && self.exclude_schemas.is_empty()
+            && self.tables.is_empty()
+            && self.exclude_tables.is_empty())
+    }
+}
+
+/// Positions of the selected entries, with all their parts.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when a pattern matches nothing, [`ErrorKind::Usage`] when it is
+/// none.
+pub fn select_entries(entries: &[Entry], selection: &EntrySelection) -> Result<BTreeSet<usize>> {
+    if selection.schema_only && selection.data_only {
+        let message = "definitions only and rows only cannot be asked for together";
+        return Err(Error::new(ErrorKind::Usage, message));
+    }
+    let parts = Parts::new(entries);
+    let mut selected: BTreeSet<usize> = if selection.tables.is_empty() {
+        let matchers = matchers(&selection.schemas, NameMatcher::for_schema)?;
+        let mut found = matching(entries, &matchers, "schema", in_schema)?;
+        if matchers.is_empty() {
+            found = (0..entries.len()).collect();
+        }
+        parts.close(entries, found)
+    } else {
+        let matchers = matchers(&selection.tables, NameMatcher::for_relation)?;
+        let mut found = matching(entries, &matchers, "table", is_relation)?;
+        if !selection.schemas.is_empty() {
+            let schemas = self::matchers(&selection.schemas, NameMatcher::for_schema)?;
+            found.retain(|at| schemas.iter().any(|(_, schema)| in_schema(schema, &entries[*at])));
+        }
+        parts.close(entries, found)
+    };
+    let schemas = matchers(&selection.exclude_schemas, NameMatcher::for_schema)?;
+    let tables = matchers(&selection.exclude_tables, NameMatcher::for_relation)?;
+    let mut excluded: BTreeSet<usize> = BTreeSet::new();
+    for (at, entry) in entries.iter().enumerate() {
+        if schemas.iter().any(|(_, matcher)| in_schema(matcher, entry))
+            || tables.iter().any(|(_, matcher)| is_relation(matcher, entry))
+        {
+            excluded.insert(at);
+        }
+    }
+    let excluded = parts.close(entries, excluded);
+    selected.retain(|at| !excluded.contains(at) && is_wanted(entries, &entries[*at], selection));
+    Ok(selected)
+}
+
+/// When in a restore an entry's turn comes; the order is that of the variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Turn {
+    /// Definitions.
+    Before,
+    /// Rows, and what comes after them.
+    Beside,
+    /// Privileges: rows are loaded by a role that a revoked one might stop.
+    Privileges,
+    /// Refreshes of materialized views, which run with their owners' privileges.
+    Refresh,
+    /// Event triggers, which would fire for all that is restored after them.
+    EventTriggers,
+}
+
+/// The turn of an entry.
+#[must_use]
+pub fn turn(entries: &[Entry], entry: &Entry) -> Turn {
+    let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
+    let is_satellite = matches!(&entry.kind, EntryKind::Known(kind) if kind.is_satellite());
+    match &entry.kind {
+        EntryKind::Known(Kind::Acl | Kind::DefaultAcl) => Turn::Privileges,
+        EntryKind::Known(Kind::MaterializedViewData) => Turn::Refresh,
+        EntryKind::Known(Kind::EventTrigger) => Turn::EventTriggers,
+        _ if is_satellite && whole.is_some_and(|whole| whole.kind == Kind::EventTrigger) => {
+            Turn::EventTriggers
+        }
+        _ if entry.section == Section::PreData => Turn::Before,
+        _ => Turn::Beside,
+    }
+}
+
+fn is_wanted(entries: &[Entry], entry: &Entry, selection: &EntrySelection) -> bool {
+    let is_data = entry.section == Section::Data;
+    let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
+    let unwanted = match &entry.kind {
+        // They come first, by --create, or not at all: they name the database that was
+        // backed up, which may be another than the one that is restored into.
+        _ if is_about_database(entry) || whole.is_some_and(is_about_database) => true,
+        EntryKind::Known(Kind::Owner) => selection.no_owner,
+        EntryKind::Known(Kind::Acl | Kind::DefaultAcl) => selection.no_acl,
+        EntryKind::Known(Kind::MaterializedViewData) => {
+            selection.schema_only || selection.data_only
+        }
+        _ => false,
+    };
+    !(unwanted || (selection.schema_only && is_data) || (selection.data_only && !is_data))
+}
+
+fn is_about_database(entry: &Entry) -> bool {
+    matches!(entry.kind, EntryKind::Known(Kind::Database | Kind::DatabaseProperties))
+}
+
+type Named<'a> = (&'a str, NameMatcher);
+
+fn matchers(
+    patterns: &[String],
+    compile: fn(&str) -> Result<NameMatcher>,
+) -> Result<Vec<Named<'_>>> {
+    patterns.iter().map(|pattern| Ok((pattern.as_str(), compile(pattern)?))).collect()
+}
+
+/// Entries that any of the patterns matches; each must match something, or a typing error
+/// would restore less than was meant.
+fn matching(
+    entries: &[Entry],
+    matchers: &[Named<'_>],
+    what: &str,
+    matches: fn(&NameMatcher, &Entry) -> bool,
+) -> Result<BTreeSet<usize>> {
+    let mut found = BTreeSet::new();
+    for (pattern, matcher) in matchers {
+        let before = found.len();
+        let hits = (0..entries.len()).filter(|at| matches(matcher, &entries[*at]));
+        let hits: Vec<usize> = hits.collect();
+        if hits.is_empty() && before == found.len() {
+            let message = format!("no {what} of the backup matches \"{pattern}\"");
+            return Err(Error::new(ErrorKind::NotFound, message).hint("Run: pgkeep ls"));
+        }
+        found.extend(hits);
+    }
+    Ok(found)
+}
+
+fn in_schema(matcher: &NameMatcher, entry: &Entry) -> bool {
+    match (&entry.kind, &entry.schema) {
+        (EntryKind::Known(Kind::Schema), _) => matcher.matches("", &entry.name),
+        (_, Some(schema)) => matcher.matches("", schema),
+        _ => false,
+    }
+}
+
+fn is_relation(matcher: &NameMatcher, entry: &Entry) -> bool {
+    let relation = matches!(
+        entry.kind,
+        EntryKind::Known(
+            Kind::Table | Kind::ForeignTable | Kind::View | Kind::MaterializedView | Kind::Sequence
+        )
+    );
+    relation && matcher.matches(entry.schema.as_deref().unwrap_or_default(), &entry.name)
+}
+
+/// Which entries are parts of which.
+struct Parts {
+    parts: HashMap<usize, Vec<usize>>,
+}
+
+impl Parts {
+    fn new(entries: &[Entry]) -> Self {
+        let mut parts: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (at, entry) in entries.iter().enumerate() {
+            if let Some(whole) = entry.belongs_to {
+                parts.entry(whole as usize).or_default().push(at);
+            }
+            // A partitioned table without its partitions would be one without rows.
+            if entry.kind == Kind::TableAttach {
+                let tables = entry.depends_on.iter().map(|needed| *needed as usize);
+                let partitioned = tables.clone().filter(|table| {
+                    entries[*table].relation.as_ref().is_some_and(|table| table.partitioned)
+                        && Some(*table) != entry.belongs_to.map(|whole| whole as usize)
+                });
+                for parent in partitioned {
+                    let own = entry.belongs_to.map(|whole| whole as usize);
+                    parts.entry(parent).or_default().extend(own.into_iter().chain([at]));
+                }
+            }
+            // A sequence that is made for a column comes and goes with its table.
+            if entry.kind == Kind::SequenceOwnedBy {
+                let sequences = entry.depends_on.iter().map(|needed| *needed as usize);
+                let sequences = sequences.filter(|needed| entries[*needed].kind == Kind::Sequence);
+                let tables = entry.depends_on.iter().map(|needed| *needed as usize);
+                let sequences: Vec<usize> = sequences.collect();
+                for table in tables.filter(|needed| entries[*needed].relation.is_some()) {
+                    if !sequences.contains(&table) {
+                        parts
+                            .entry(table)
+                            .or_default()
+                            .extend(sequences.iter().copied().chain([at]));
+                    }
+                }
+            }
+        }
+        Self { parts }
+    }
+
+    /// The given entries with all their parts.
+    fn close(&self, entries: &[Entry], found: BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut closed = BTreeSet::new();
+        let mut todo: Vec<usize> = found.into_iter().collect();
+        while let Some(at) = todo.pop() {
+            if at < entries.len() && closed.insert(at) {
+                todo.extend(self.parts.get(&at).into_iter().flatten());
+            }
+        }
+        closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: Kind, name: &str, belongs_to: Option<u32>) -> Entry {
+        Entry {
+            kind: kind.into(),
+            section: Section::PreData,
+            schema: None,
+            name: name.into(),
+            create: String::new(),
+            drop: None,
+            depends_on: Vec::new(),
+            belongs_to,
+            relation: None,
+            data: None,
+        }
+    }
+
+    #[test]
+    fn what_is_said_about_the_database_stays_with_the_one_that_was_backed_up() {
+        let entries = [
+            entry(Kind::Database, "shop", None),
+            entry(Kind::Owner, "DATABASE shop", Some(0)),
+            entry(Kind::Acl, "DATABASE shop", Some(0)),
+            entry(Kind::Comment, "DATABASE shop", Some(0)),
+            entry(Kind::Schema, "app", None),
+            entry(Kind::Owner, "SCHEMA app", Some(4)),
+        ];
+        let selected = select_entries(&entries, &EntrySelection::default()).unwrap();
+        assert_eq!(selected.into_iter().collect::<Vec<_>>(), [4, 5]);
+    }
+}
