@@ -1,7 +1,7 @@
 //! What programs see: documents, lines and errors as JSON. docs/cli-contract.md says what
 //! every field means; a field is added there when it is added here, and none goes away.
 
-use super::progress::Status;
+use super::status::Status;
 use crate::exit::{Exit, kind_name};
 use pgkeep_engine::postgres::ServerError;
 use pgkeep_engine::{Error, ErrorKind, Result};

@@ -1,6 +1,6 @@
 //! How far the work is, as lines of text. Pure: numbers in, text out.
 
-use super::progress::{Labels, Status};
+use super::status::{Labels, Status};
 use super::text::{bytes, clock, count, printable};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

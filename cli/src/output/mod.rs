@@ -5,11 +5,13 @@ mod human;
 mod json;
 mod line;
 mod progress;
+mod status;
 mod table;
 mod text;
 
 pub(crate) use human::Style;
-pub(crate) use progress::{Labels, Running};
+pub(crate) use progress::Running;
+pub(crate) use status::Labels;
 pub(crate) use table::{Align, Table};
 pub(crate) use text::{bytes, count, counted, duration, local_time, printable, rfc3339};
 
