@@ -10,7 +10,7 @@
 //! drops all entries, the last one first.
 
 use pgkeep_engine::Result;
-use pgkeep_engine::catalog::{self, Selection};
+use pgkeep_engine::catalog::{self, Aspect, Selection};
 use pgkeep_engine::postgres::{Asked, Session, Settings};
 use pgkeep_format::entry::{Entry, Kind};
 use std::io::Write as _;
@@ -46,8 +46,8 @@ fn arguments() -> Option<(Print, Selection, String)> {
             "-t" => selection.tables.push(arguments.next()?),
             "-T" => selection.exclude_tables.push(arguments.next()?),
             "--exclude-table-data" => selection.exclude_table_data.push(arguments.next()?),
-            "-s" => selection.schema_only = true,
-            "-a" => selection.data_only = true,
+            "-s" => _ = selection.without.insert(Aspect::Rows),
+            "-a" => _ = selection.without.insert(Aspect::Definitions),
             _ => return arguments.next().is_none().then_some((print, selection, argument)),
         }
     }

@@ -57,3 +57,31 @@ fn default_privileges_of_the_target_grant_nothing_on_what_is_restored() {
     );
     source.assert_same_schema(&copy);
 }
+
+#[test]
+fn all_connections_become_the_role_that_is_asked_for() {
+    let server = Server::shared(18);
+    server.query(
+        "DO $$ BEGIN CREATE ROLE becomes NOLOGIN;
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+    );
+    let (source, copy) = (server.database(), server.database());
+    source.query(
+        "CREATE TABLE mine (id int); INSERT INTO mine VALUES (1); CREATE TABLE secret (id int);
+         GRANT SELECT ON mine TO becomes",
+    );
+    copy.query("GRANT CREATE ON SCHEMA public TO becomes");
+    server.query(&format!("GRANT CREATE ON DATABASE {} TO becomes", copy.name()));
+    let repository = repository();
+    let backup = |role: &str| repository.run(["backup", "-d", &source.uri(), "--role", role]);
+    let refused = backup("becomes").code(1);
+    assert!(refused.stderr.contains("secret"), "{}", refused.stderr);
+    let refused = backup("nobody_of_this_name").code(1);
+    assert!(refused.stderr.contains("nobody_of_this_name"), "{}", refused.stderr);
+    source.query("GRANT SELECT ON secret TO becomes");
+    repository.backup(&source.uri(), &["--role", "becomes"]);
+    repository.restore(&copy.uri(), &["--role", "becomes", "--no-owner", "--no-privileges"]);
+    source.assert_same_rows(&copy);
+    let owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(copy.query(owners), "becomes\n");
+}

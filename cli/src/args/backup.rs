@@ -1,6 +1,6 @@
 //! `pgkeep backup`.
 
-use super::{ConnectionArgs, values};
+use super::{ConnectionArgs, SelectionArgs, values};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -46,49 +46,13 @@ pub(crate) struct BackupArgs {
     pub(crate) jobs: NonZeroUsize,
 
     /// How long to wait for a lock on the tables; 0 waits for ever
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1min",
+    #[arg(long, visible_alias = "lock-wait-timeout", value_name = "TIME", value_parser = values::duration, default_value = "1min",
           help_heading = "Connection")]
     pub(crate) lock_timeout: Duration,
 
     /// What to back up.
     #[command(flatten)]
-    pub(crate) selection: BackupSelectionArgs,
-}
-
-/// What to back up; all of the database without any.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Selection (patterns as pg_dump takes them)")]
-pub(crate) struct BackupSelectionArgs {
-    /// Only what lies in schemas that match; may be repeated
-    #[arg(short = 'n', long = "schema", value_name = "PATTERN")]
-    pub(crate) schemas: Vec<String>,
-
-    /// Nothing that lies in schemas that match; may be repeated
-    #[arg(short = 'N', long = "exclude-schema", value_name = "PATTERN")]
-    pub(crate) exclude_schemas: Vec<String>,
-
-    /// Only tables, views and sequences that match; may be repeated
-    ///
-    /// A pattern may hold * and ?, and a schema before a dot: `app.order*`. It is matched in
-    /// lower case unless it is in double quotes.
-    #[arg(short = 't', long = "table", value_name = "PATTERN")]
-    pub(crate) tables: Vec<String>,
-
-    /// No tables, views and sequences that match; may be repeated
-    #[arg(short = 'T', long = "exclude-table", value_name = "PATTERN")]
-    pub(crate) exclude_tables: Vec<String>,
-
-    /// The definition but not the rows of tables that match; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) exclude_table_data: Vec<String>,
-
-    /// Definitions only, no rows
-    #[arg(short = 's', long, conflicts_with = "data_only")]
-    pub(crate) schema_only: bool,
-
-    /// Rows only, no definitions
-    #[arg(short = 'a', long)]
-    pub(crate) data_only: bool,
+    pub(crate) selection: SelectionArgs,
 }
 
 const EXAMPLE: &str = "\

@@ -26,4 +26,8 @@ pub(crate) struct ConnectionArgs {
     /// The role to connect as [env: PGUSER]
     #[arg(short = 'U', long, value_name = "ROLE")]
     pub(crate) username: Option<String>,
+
+    /// The role to become after connecting (SET ROLE)
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Option<String>,
 }

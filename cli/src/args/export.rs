@@ -1,6 +1,6 @@
 //! `pgkeep export`.
 
-use super::{RepositoryArgs, StoredSelectionArgs};
+use super::{RepositoryArgs, SelectionArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub(crate) struct ExportArgs {
 
     /// What to write.
     #[command(flatten)]
-    pub(crate) selection: StoredSelectionArgs,
+    pub(crate) selection: SelectionArgs,
 
     /// What to write it as
     #[arg(long, value_enum, default_value_t = ExportFormat::Sql, help_heading = "Target")]

@@ -1,6 +1,6 @@
 //! `pgkeep list`, `pgkeep show` and `pgkeep ls`.
 
-use super::RepositoryArgs;
+use super::{RepositoryArgs, SelectionArgs};
 use clap::Args;
 
 /// List the backups of a repository.
@@ -48,13 +48,9 @@ pub(crate) struct LsArgs {
     #[command(flatten)]
     pub(crate) repository: RepositoryArgs,
 
-    /// Only what lies in schemas that match; may be repeated
-    #[arg(short = 'n', long = "schema", value_name = "PATTERN", help_heading = "Selection")]
-    pub(crate) schemas: Vec<String>,
-
-    /// Only tables, views and sequences that match, with all that belongs to them; may be repeated
-    #[arg(short = 't', long = "table", value_name = "PATTERN", help_heading = "Selection")]
-    pub(crate) tables: Vec<String>,
+    /// What to list.
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
 }
 
 const LS_EXAMPLE: &str = "\

@@ -18,14 +18,14 @@ mod tests;
 mod values;
 mod verify;
 
-pub(crate) use backup::{BackupArgs, BackupSelectionArgs};
+pub(crate) use backup::BackupArgs;
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
 pub(crate) use repository::RepositoryArgs;
 pub(crate) use restore::RestoreArgs;
-pub(crate) use selection::StoredSelectionArgs;
+pub(crate) use selection::SelectionArgs;
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use verify::VerifyArgs;
 

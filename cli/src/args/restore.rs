@@ -1,6 +1,6 @@
 //! `pgkeep restore`.
 
-use super::{ConnectionArgs, RepositoryArgs, StoredSelectionArgs, values};
+use super::{ConnectionArgs, RepositoryArgs, SelectionArgs, values};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub(crate) struct RestoreArgs {
 
     /// What to restore.
     #[command(flatten)]
-    pub(crate) selection: StoredSelectionArgs,
+    pub(crate) selection: SelectionArgs,
 
     /// Create the database named in the backup first, connecting to -d to do so
     #[arg(short = 'C', long, help_heading = "Target")]
@@ -50,14 +50,6 @@ pub(crate) struct RestoreArgs {
     /// With --clean, do not mind objects that are not there
     #[arg(long, requires = "clean", help_heading = "Target")]
     pub(crate) if_exists: bool,
-
-    /// Leave everything owned by the role that restores
-    #[arg(short = 'O', long, help_heading = "Target")]
-    pub(crate) no_owner: bool,
-
-    /// Restore no grants
-    #[arg(short = 'x', long, visible_alias = "no-privileges", help_heading = "Target")]
-    pub(crate) no_acl: bool,
 
     /// Restore what was in schema OLD into schema NEW; may be repeated
     #[arg(long = "rename-schema", value_name = "OLD=NEW", value_parser = values::rename,

@@ -1,11 +1,13 @@
-//! Options that choose what of a stored backup is meant.
+//! Options that choose what is meant: the same for a database and for a stored backup.
 
 use clap::Args;
+use pgkeep_engine::catalog::{Aspect, Selection};
 
-/// What of a backup to restore, export or list.
+/// What to back up, restore, export or list; everything without any.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selection (patterns as pg_dump takes them)")]
-pub(crate) struct StoredSelectionArgs {
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, as pg_dump's")]
+pub(crate) struct SelectionArgs {
     /// Only what lies in schemas that match; may be repeated
     #[arg(short = 'n', long = "schema", value_name = "PATTERN")]
     pub(crate) schemas: Vec<String>,
@@ -25,6 +27,10 @@ pub(crate) struct StoredSelectionArgs {
     #[arg(short = 'T', long = "exclude-table", value_name = "PATTERN")]
     pub(crate) exclude_tables: Vec<String>,
 
+    /// The definition but not the rows of tables that match; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude_table_data: Vec<String>,
+
     /// Definitions only, no rows
     #[arg(short = 's', long, conflicts_with = "data_only")]
     pub(crate) schema_only: bool,
@@ -32,4 +38,76 @@ pub(crate) struct StoredSelectionArgs {
     /// Rows only, no definitions
     #[arg(short = 'a', long)]
     pub(crate) data_only: bool,
+
+    /// No owners: everything is to be owned by the role that restores
+    #[arg(short = 'O', long)]
+    pub(crate) no_owner: bool,
+
+    /// No grants
+    #[arg(short = 'x', long, visible_alias = "no-acl")]
+    pub(crate) no_privileges: bool,
+}
+
+/// Flags that leave something out, as typed, and what that is.
+type Flags = [(&'static str, bool, &'static [Aspect]); 4];
+
+impl SelectionArgs {
+    /// What the options mean.
+    pub(crate) fn selection(&self) -> Selection {
+        let flags = self.flags().into_iter().filter(|(_, set, _)| *set);
+        Selection {
+            schemas: self.schemas.clone(),
+            exclude_schemas: self.exclude_schemas.clone(),
+            tables: self.tables.clone(),
+            exclude_tables: self.exclude_tables.clone(),
+            exclude_table_data: self.exclude_table_data.clone(),
+            without: flags.flat_map(|(_, _, aspects)| aspects).copied().collect(),
+        }
+    }
+
+    /// The options as they could be typed, for `pgkeep show`.
+    pub(crate) fn as_typed(&self) -> Vec<String> {
+        let lists = [
+            ("--schema", &self.schemas),
+            ("--exclude-schema", &self.exclude_schemas),
+            ("--table", &self.tables),
+            ("--exclude-table", &self.exclude_tables),
+            ("--exclude-table-data", &self.exclude_table_data),
+        ];
+        let mut typed = Vec::new();
+        for (option, patterns) in lists {
+            typed.extend(patterns.iter().map(|pattern| format!("{option}={pattern}")));
+        }
+        let flags = self.flags().into_iter().filter(|(_, set, _)| *set);
+        typed.extend(flags.map(|(option, _, _)| option.to_owned()));
+        typed
+    }
+
+    fn flags(&self) -> Flags {
+        [
+            ("--schema-only", self.schema_only, &[Aspect::Rows]),
+            ("--data-only", self.data_only, &[Aspect::Definitions]),
+            ("--no-owner", self.no_owner, &[Aspect::Owners]),
+            ("--no-privileges", self.no_privileges, &[Aspect::Privileges]),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_selection_is_kept_as_it_could_be_typed() {
+        let args = SelectionArgs {
+            schemas: vec!["app".into()],
+            exclude_table_data: vec!["app.log*".into()],
+            schema_only: true,
+            ..SelectionArgs::default()
+        };
+        assert_eq!(
+            args.as_typed(),
+            ["--schema=app", "--exclude-table-data=app.log*", "--schema-only"]
+        );
+    }
 }

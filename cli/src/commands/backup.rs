@@ -4,13 +4,12 @@ use super::connect;
 use super::new_file::NewFile;
 use super::view::{SHORT_ID_LEN, lsn};
 use crate::access::Context;
-use crate::args::{BackupArgs, BackupSelectionArgs};
+use crate::args::BackupArgs;
 use crate::exit::Exit;
 use crate::output::{
     Labels, Running, bytes, count, counted, duration, printable, rfc3339, stdout_is_terminal,
 };
 use pgkeep_engine::backup::{self, BackupOptions, BackupReport};
-use pgkeep_engine::catalog::Selection;
 use pgkeep_engine::postgres::Settings;
 use pgkeep_engine::repository::Repository;
 use pgkeep_engine::{Error, ErrorKind, Result};
@@ -65,11 +64,11 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     let settings = connect::settings(context, &args.connection)?;
     let repository = context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
     let options = BackupOptions {
-        selection: selection(&args.selection),
+        selection: args.selection.selection(),
         jobs: args.jobs,
         tags: args.tags.clone(),
         lock_timeout: args.lock_timeout,
-        selection_text: selection_text(&args.selection),
+        selection_text: args.selection.as_typed(),
     };
     let running = Running::start(context.output, LABELS, "starting");
     let (report, file_bytes) = match args.file.as_deref() {
@@ -142,36 +141,6 @@ async fn into_file(
     Ok(done)
 }
 
-fn selection(args: &BackupSelectionArgs) -> Selection {
-    Selection {
-        schemas: args.schemas.clone(),
-        exclude_schemas: args.exclude_schemas.clone(),
-        tables: args.tables.clone(),
-        exclude_tables: args.exclude_tables.clone(),
-        exclude_table_data: args.exclude_table_data.clone(),
-        schema_only: args.schema_only,
-        data_only: args.data_only,
-    }
-}
-
-/// The options as they could be typed, for `pgkeep show`.
-fn selection_text(args: &BackupSelectionArgs) -> Vec<String> {
-    let lists = [
-        ("--schema", &args.schemas),
-        ("--exclude-schema", &args.exclude_schemas),
-        ("--table", &args.tables),
-        ("--exclude-table", &args.exclude_tables),
-        ("--exclude-table-data", &args.exclude_table_data),
-    ];
-    let flags = [("--schema-only", args.schema_only), ("--data-only", args.data_only)];
-    let mut text = Vec::new();
-    for (option, patterns) in lists {
-        text.extend(patterns.iter().map(|pattern| format!("{option}={pattern}")));
-    }
-    text.extend(flags.iter().filter(|(_, set)| *set).map(|(option, _)| (*option).to_owned()));
-    text
-}
-
 fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64>) -> Summary {
     let totals = report.totals;
     let micros = u64::try_from(report.finished_at.saturating_sub(report.started_at));
@@ -236,19 +205,5 @@ mod tests {
         refuse_double_tags(&[tag("a", "1"), tag("b", "1")]).unwrap();
         let error = refuse_double_tags(&[tag("a", "1"), tag("a", "2")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
-    }
-
-    #[test]
-    fn the_selection_is_kept_as_it_could_be_typed() {
-        let args = BackupSelectionArgs {
-            schemas: vec!["app".into()],
-            exclude_table_data: vec!["app.log*".into()],
-            schema_only: true,
-            ..BackupSelectionArgs::default()
-        };
-        assert_eq!(
-            selection_text(&args),
-            ["--schema=app", "--exclude-table-data=app.log*", "--schema-only"]
-        );
     }
 }

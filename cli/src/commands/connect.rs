@@ -16,10 +16,11 @@ pub(super) fn settings(context: &Context, args: &ConnectionArgs) -> Result<Setti
         return Err(Error::new(ErrorKind::Usage, "no database was named")
             .hint("Name one: -d URI, or set DATABASE_URL or PGDATABASE."));
     }
-    Settings::from_process(&Asked {
+    let settings = Settings::from_process(&Asked {
         database: args.dbname.clone(),
         host: args.host.clone(),
         port: args.port.clone(),
         user: args.username.clone(),
-    })
+    })?;
+    Ok(settings.with_role(args.role.clone()))
 }

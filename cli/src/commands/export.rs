@@ -2,7 +2,6 @@
 //! for each table in a directory.
 
 use super::new_file::NewFile;
-use super::restore::selection;
 use crate::access::{Context, Reads};
 use crate::args::{ExportArgs, ExportFormat as Format};
 use crate::exit::Exit;
@@ -43,7 +42,7 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         Format::Sql => ExportFormat::Sql,
         Format::Csv => ExportFormat::Csv,
     };
-    let options = ExportOptions { selection: selection(&args.selection), format };
+    let options = ExportOptions { selection: args.selection.selection(), format };
     let export = Export { repository: &repository, backup: &backup, options: &options };
     let running = Running::start(context.output, LABELS, "starting");
     let Some(path) = args.output.as_deref() else {

@@ -8,7 +8,7 @@ use crate::args::LsArgs;
 use crate::exit::Exit;
 use crate::output::{Align, Table, bytes, count, printable};
 use pgkeep_engine::Result;
-use pgkeep_engine::catalog::{EntrySelection, select_entries};
+use pgkeep_engine::catalog::{Selection, select_entries};
 use pgkeep_engine::repository::ChunkReader;
 use pgkeep_format::entry::{Data, Entry, EntryKind, Kind, Section};
 use serde::Serialize;
@@ -38,14 +38,10 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit> {
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let backup = repository.find(&args.backup).await?;
     let entries = ChunkReader::open(&repository).await?.entries(&backup).await?;
-    let selection = EntrySelection {
-        schemas: args.schemas.clone(),
-        tables: args.tables.clone(),
-        ..EntrySelection::default()
-    };
-    let selected = match selection.is_partial() {
-        true => select_entries(&entries, &selection)?,
-        false => (0..entries.len()).collect(),
+    let selection = args.selection.selection();
+    let selected = match selection == Selection::default() {
+        true => (0..entries.len()).collect(),
+        false => select_entries(&entries, &selection)?,
     };
     let objects = objects(&entries, &selected);
     let listing = Listing { backup: backup.clear.id.to_string(), objects };

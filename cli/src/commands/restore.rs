@@ -3,11 +3,10 @@
 use super::connect;
 use super::view::SHORT_ID_LEN;
 use crate::access::{Context, Reads};
-use crate::args::{RestoreArgs, StoredSelectionArgs};
+use crate::args::RestoreArgs;
 use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, duration, printable, rfc3339};
 use pgkeep_engine::Result;
-use pgkeep_engine::catalog::EntrySelection;
 use pgkeep_engine::restore::{self, RestoreOptions, RestoreReport};
 use serde::Serialize;
 use std::time::Duration;
@@ -49,11 +48,7 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     };
     let backup = repository.find(&args.backup).await?;
     let options = RestoreOptions {
-        selection: EntrySelection {
-            no_owner: args.no_owner,
-            no_acl: args.no_acl,
-            ..selection(&args.selection)
-        },
+        selection: args.selection.selection(),
         jobs: args.jobs,
         create: args.create,
         clean: args.clean,
@@ -73,20 +68,6 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     }
     context.output.summary(&summary, text)?;
     Ok(exit)
-}
-
-/// What the options select of a stored backup.
-pub(super) fn selection(args: &StoredSelectionArgs) -> EntrySelection {
-    EntrySelection {
-        schemas: args.schemas.clone(),
-        exclude_schemas: args.exclude_schemas.clone(),
-        tables: args.tables.clone(),
-        exclude_tables: args.exclude_tables.clone(),
-        schema_only: args.schema_only,
-        data_only: args.data_only,
-        no_owner: false,
-        no_acl: false,
-    }
 }
 
 fn summary(report: RestoreReport, dry_run: bool) -> Summary {

@@ -23,7 +23,7 @@ pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
 pub use rows_target::{RowsTarget, rows_target};
 pub use selection::{
-    EntrySelection, LockTarget, NameMatcher, RelationKind, Selection, Turn, lock_targets,
+    Aspect, LockTarget, NameMatcher, RelationKind, Selection, Subject, Turn, lock_targets,
     select_entries, turn,
 };
 

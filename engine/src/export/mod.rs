@@ -8,7 +8,7 @@
 mod csv;
 mod sql;
 
-use crate::catalog::{EntrySelection, select_entries};
+use crate::catalog::{Selection, select_entries};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result};
@@ -38,7 +38,7 @@ pub enum ExportOutput {
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
     /// Which entries.
-    pub selection: EntrySelection,
+    pub selection: Selection,
     /// How.
     pub format: ExportFormat,
 }

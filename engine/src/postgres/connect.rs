@@ -69,6 +69,13 @@ pub(super) async fn establish<T>(
     Err(refused(settings, error))
 }
 
+/// The error for a session that cannot become the role that it is to be.
+pub(super) fn not_that_role(error: Error) -> Error {
+    Error::new(error.kind(), "could not become the role of --role")
+        .hint("The role must be there, and be granted to the one that connects.")
+        .because(error)
+}
+
 fn refused(settings: &Settings, error: Error) -> Error {
     let hint = match error.kind() {
         ErrorKind::Connection

@@ -72,6 +72,9 @@ impl Session {
         session.backend = row.parse("backend")?;
         session.check_version()?;
         session.watch_client().await?;
+        if let Some(sql) = session.settings().role_sql() {
+            session.execute(&sql).await.map_err(connect::not_that_role)?;
+        }
         Ok(session)
     }
 

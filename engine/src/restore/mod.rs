@@ -17,7 +17,7 @@ mod rename;
 mod schedule;
 mod target;
 
-use crate::catalog::{EntrySelection, select_entries};
+use crate::catalog::{Aspect, Selection, select_entries};
 use crate::postgres::{ServerError, Session, Settings, WireSession};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
@@ -52,7 +52,7 @@ const ROWS_ARE_CHECKED: &str = "triggers fire and foreign keys are checked while
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
     /// Which entries.
-    pub selection: EntrySelection,
+    pub selection: Selection,
     /// Connections that load rows and build indexes.
     pub jobs: NonZeroUsize,
     /// Makes the database under its own name first and restores into that.
@@ -135,8 +135,9 @@ async fn restore(
     let selected = target.complete(&entries, &asked, options, &rename)?;
     let plan = Plan::new(&entries, &selected, &asked, options);
     let mut warnings = target.left_behind(&entries, &selected, &rename);
-    let rows_alone = options.selection.data_only && target.may_load_unchecked().await?;
-    if options.selection.data_only && !rows_alone {
+    let rows_alone =
+        options.selection.is_without(Aspect::Definitions) && target.may_load_unchecked().await?;
+    if options.selection.is_without(Aspect::Definitions) && !rows_alone {
         warnings.push(ROWS_ARE_CHECKED.to_owned());
     }
     let (tables, rows, bytes) = plan.sums(&entries);
@@ -148,7 +149,11 @@ async fn restore(
     if !options.dry_run {
         target.clean(&plan, &rename, options).await?;
         let loader = load::Loader::new(&reader, backup, &entries, &rename)?;
-        let before = if options.selection.no_acl { None } else { target.look().await? };
+        let before = if options.selection.is_without(Aspect::Privileges) {
+            None
+        } else {
+            target.look().await?
+        };
         let settings = target.settings();
         let run = Run { settings, entries: &entries, rename: &rename, progress, rows_alone };
         progress.event(Event::Phase("restoring definitions".to_owned()));

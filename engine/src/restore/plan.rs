@@ -239,7 +239,7 @@ mod tests {
         ];
         let all = BTreeSet::from([0, 1]);
         let options = RestoreOptions {
-            selection: crate::catalog::EntrySelection::default(),
+            selection: crate::catalog::Selection::default(),
             jobs: std::num::NonZeroUsize::MIN,
             create: false,
             clean: true,

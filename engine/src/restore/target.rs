@@ -3,6 +3,7 @@
 use super::plan::Plan;
 use super::rename::Rename;
 use super::{ROWS_ALONE, RestoreOptions, SESSION_SETTINGS, describe, failed, privileges, sqlstate};
+use crate::catalog::Aspect;
 use crate::postgres::{Session, Settings, identifier};
 use crate::repository::Backup;
 use crate::{Error, ErrorKind, Result};
@@ -66,8 +67,8 @@ async fn create_database(
     for entry in entries {
         let whole = entry.belongs_to.map(|whole| &entries[whole as usize].kind);
         let own = about_database(&entry.kind) || whole.is_some_and(about_database);
-        let unwanted = (entry.kind == Kind::Owner && options.selection.no_owner)
-            || (entry.kind == Kind::Acl && options.selection.no_acl);
+        let unwanted = (entry.kind == Kind::Owner && options.selection.is_without(Aspect::Owners))
+            || (entry.kind == Kind::Acl && options.selection.is_without(Aspect::Privileges));
         if own && !unwanted && !entry.create.is_empty() {
             session.execute(&entry.create).await.map_err(|error| failed(entry, error))?;
         }
@@ -189,7 +190,7 @@ impl Target {
         options: &RestoreOptions,
         rename: &Rename,
     ) -> Result<BTreeSet<usize>> {
-        if options.selection.data_only {
+        if options.selection.is_without(Aspect::Definitions) {
             return self.check_tables_are_there(entries, asked, rename);
         }
         let mut selected = asked.clone();

@@ -1,12 +1,11 @@
 //! From ordered drafts to entries with positions; nothing here asks the server.
 
-use crate::catalog::Selection;
 use crate::catalog::ordering::dependency::Dependencies;
 use crate::catalog::ordering::graph::Graph;
 use crate::catalog::ordering::refresh;
 use crate::catalog::ordering::repair;
 use crate::catalog::ordering::sort;
-use crate::catalog::{Draft, TableToCopy};
+use crate::catalog::{Draft, Selection, Subject, TableToCopy};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
 use std::collections::HashMap;
@@ -33,7 +32,7 @@ pub(in crate::catalog) fn arrange(
     if order.len() != graph.drafts.len() {
         return Err(Error::new(ErrorKind::Internal, "objects could not be put in order"));
     }
-    let followers = followers(&graph, following);
+    let followers = followers(&graph, following, selection);
     let mut maker =
         Maker { graph: &graph, positions: HashMap::new(), entries: Vec::new(), tables: Vec::new() };
     for node in order {
@@ -49,11 +48,18 @@ pub(in crate::catalog) fn arrange(
 }
 
 /// Owners, comments and labels by what they speak about, in order.
-fn followers(graph: &Graph, drafts: Vec<Draft>) -> HashMap<usize, Vec<Draft>> {
+fn followers(
+    graph: &Graph,
+    drafts: Vec<Draft>,
+    selection: &Selection,
+) -> HashMap<usize, Vec<Draft>> {
     let mut followers: HashMap<usize, Vec<Draft>> = HashMap::new();
     for draft in drafts {
         // What speaks about an object that is not selected goes with it.
-        if let Some(node) = draft.belongs_to.and_then(|address| graph.resolve(address)) {
+        let node = draft.belongs_to.and_then(|address| graph.resolve(address));
+        let whole = node.map(|node| graph.drafts[node].kind);
+        let wanted = selection.takes(Subject { kind: draft.kind, whole });
+        if let Some(node) = node.filter(|_| wanted) {
             followers.entry(node).or_default().push(draft);
         }
     }
@@ -65,24 +71,11 @@ fn followers(graph: &Graph, drafts: Vec<Draft>) -> HashMap<usize, Vec<Draft>> {
     followers
 }
 
-/// Whether a selection of definitions or of rows alone takes a node.
+/// Whether the selection takes a node, whatever its name is.
 fn is_wanted(graph: &Graph, node: usize, selection: &Selection) -> bool {
     let draft = &graph.drafts[node];
-    let subject = match (draft.kind, graph.parent(node)) {
-        (Kind::Acl, Some(parent)) => &graph.drafts[parent],
-        _ => draft,
-    };
-    let rows = matches!(
-        subject.kind,
-        Kind::TableData
-            | Kind::SequenceSet
-            | Kind::LargeObject
-            | Kind::LargeObjectData
-            | Kind::MaterializedViewData
-    );
-    // The rows of an extension's configuration are part of its definition.
-    let configuration = draft.belongs_to.is_some_and(|address| address.catalog == "pg_extension");
-    (rows || !selection.data_only) && (!rows || configuration || !selection.schema_only)
+    let whole = graph.parent(node).map(|parent| graph.drafts[parent].kind);
+    selection.takes(Subject { kind: draft.kind, whole })
 }
 
 struct Maker<'a> {
@@ -168,7 +161,7 @@ fn entry(draft: &Draft, depends_on: Vec<u32>, belongs_to: Option<u32>) -> Entry 
 mod tests {
     use super::*;
     use crate::catalog::draft::{Element, Layout, Part};
-    use crate::catalog::{Address, Body};
+    use crate::catalog::{Address, Aspect, Body};
     use proptest::prelude::*;
 
     const TABLE: u32 = 1;
@@ -531,10 +524,10 @@ mod tests {
             }
             names(&entries)
         };
-        let schema = Selection { schema_only: true, ..Selection::default() };
+        let schema = Selection { without: [Aspect::Rows].into(), ..Selection::default() };
         let expected = ["EXTENSION e", "TABLE t", "OWNER TABLE t", "TABLE DATA x", "INDEX i"];
         assert_eq!(taken(schema), expected);
-        let data = Selection { data_only: true, ..Selection::default() };
+        let data = Selection { without: [Aspect::Definitions].into(), ..Selection::default() };
         assert_eq!(taken(data), ["TABLE DATA x", "TABLE DATA t"]);
     }
 

@@ -17,7 +17,7 @@ use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::extensions;
 use crate::catalog::selection::Selected;
-use crate::catalog::{Draft, Selection};
+use crate::catalog::{Aspect, Draft, Selection};
 
 /// Every relation and what belongs to relations, by class.
 pub(in crate::catalog) async fn read(
@@ -33,7 +33,7 @@ pub(in crate::catalog) async fn read(
     let mut drafts = table::drafts(context, &relations, &constraints, &configuration);
     drafts.extend(sequence::read(context, &relations).await?);
     let mut wanted = selected.relations.clone();
-    if selection.schema_only {
+    if selection.is_without(Aspect::Rows) {
         wanted.retain(|oid| configuration.iter().any(|(configured, _)| configured == oid));
     }
     drafts.extend(sequence::values(context, &relations, &wanted, &configuration).await?);

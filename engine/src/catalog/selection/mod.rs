@@ -1,12 +1,46 @@
-//! What is meant: `pg_dump`'s patterns, resolved by the server when a backup is taken, and by
-//! names when a stored backup is read.
+//! What is meant: one [`Selection`], with the meaning of `pg_dump`'s options. The server
+//! resolves its patterns when a backup is taken (`on_server`); names do when a stored backup is
+//! read (`on_entries`). What is left out by its kind is left out by the same rule in both.
 
-mod entry_selection;
+mod aspect;
 mod name_matcher;
+mod on_entries;
+mod on_server;
 mod pattern;
-mod select;
+mod turn;
 
-pub use entry_selection::{EntrySelection, Turn, select_entries, turn};
+pub use aspect::{Aspect, Subject};
 pub use name_matcher::NameMatcher;
-pub use select::{LockTarget, RelationKind, Selection, lock_targets};
-pub(in crate::catalog) use select::{Selected, keep, resolve};
+pub use on_entries::select_entries;
+pub use on_server::{LockTarget, RelationKind, lock_targets};
+pub(in crate::catalog) use on_server::{Selected, keep, resolve};
+pub use turn::{Turn, turn};
+
+use std::collections::BTreeSet;
+
+/// What to back up, restore, export or list; an empty one selects all. Patterns are those of
+/// `pg_dump`. One without a schema means what `search_path` shows when a backup is taken, and
+/// matches in every schema of a stored backup.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Only what lies in these schemas.
+    pub schemas: Vec<String>,
+    /// Nothing that lies in these schemas.
+    pub exclude_schemas: Vec<String>,
+    /// Only these tables, views and sequences.
+    pub tables: Vec<String>,
+    /// None of these tables, views and sequences.
+    pub exclude_tables: Vec<String>,
+    /// Of these tables the definition, not the rows.
+    pub exclude_table_data: Vec<String>,
+    /// What is left out of everything that is selected.
+    pub without: BTreeSet<Aspect>,
+}
+
+impl Selection {
+    /// Whether it leaves something out of every object.
+    #[must_use]
+    pub fn is_without(&self, aspect: Aspect) -> bool {
+        self.without.contains(&aspect)
+    }
+}

@@ -20,6 +20,7 @@ use resolve::{Resolved, resolve};
 use surroundings::FileContents;
 use surroundings::{Process, Surroundings};
 
+use super::quote::identifier;
 use crate::Result;
 use passfile::Passfile;
 use std::fmt;
@@ -49,6 +50,8 @@ pub struct Settings {
     /// Time for one address to answer and let us in; absent for no limit.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) target: TargetSession,
+    /// The role that every session becomes once it is in.
+    pub(super) role: Option<String>,
 }
 
 /// One server that may answer.
@@ -183,6 +186,18 @@ impl Settings {
     #[must_use]
     pub fn with_database(&self, name: impl Into<String>) -> Self {
         Self { database: name.into(), ..self.clone() }
+    }
+
+    /// The same, with sessions that become another role once they are in.
+    #[must_use]
+    pub fn with_role(&self, role: Option<String>) -> Self {
+        Self { role, ..self.clone() }
+    }
+
+    /// The statement that makes a session the role that it is to be, if another than the
+    /// one that logs in.
+    pub(super) fn role_sql(&self) -> Option<String> {
+        self.role.as_deref().map(|role| format!("SET ROLE {}", identifier(role)))
     }
 
     /// The name of the database.

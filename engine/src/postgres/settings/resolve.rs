@@ -63,6 +63,7 @@ pub(super) fn resolve(asked: &Asked, surroundings: &dyn Surroundings) -> Result<
         passfile: Arc::new(passfile(&values, surroundings, &mut warnings)),
         tls: tls(&values, surroundings)?,
         channel_binding: channel_binding(&values)?,
+        role: None,
         application_name: set(&values, "application_name")
             .or_else(|| set(&values, "fallback_application_name"))
             .map(str::to_owned),

@@ -76,6 +76,9 @@ impl WireSession {
             Err(error) if error.kind() == ErrorKind::Server => tracing::debug!("{error:?}"),
             done => done?,
         }
+        if let Some(sql) = session.cancel.settings().role_sql() {
+            session.execute(&sql).await.map_err(connect::not_that_role)?;
+        }
         Ok(session)
     }
 

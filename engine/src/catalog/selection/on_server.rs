@@ -1,31 +1,12 @@
-//! What is selected: `pg_dump`'s patterns for schemas and tables, resolved by the server.
+//! What is selected of a database: the server resolves the patterns.
 
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::selection::pattern::{self, Pattern};
-use crate::catalog::{Address, Draft};
+use crate::catalog::{Address, Draft, Selection};
 use crate::postgres::{Session, literal};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::Kind;
 use std::collections::HashSet;
-
-/// What to back up; empty lists select all. Patterns are those of `pg_dump`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Selection {
-    /// Only what lies in these schemas.
-    pub schemas: Vec<String>,
-    /// Nothing that lies in these schemas.
-    pub exclude_schemas: Vec<String>,
-    /// Only these tables, views and sequences, whatever their schema.
-    pub tables: Vec<String>,
-    /// None of these tables, views and sequences.
-    pub exclude_tables: Vec<String>,
-    /// Of these tables the definition, not the rows.
-    pub exclude_table_data: Vec<String>,
-    /// Definitions only.
-    pub schema_only: bool,
-    /// Rows, sequence values and large objects only.
-    pub data_only: bool,
-}
 
 /// Kinds of relation that can be locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

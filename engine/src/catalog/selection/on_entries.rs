@@ -1,53 +1,17 @@
-//! Which entries of a backup to restore or export, and at which turn.
+//! Which entries of a stored backup are meant: patterns are compared with names, here.
 
-use crate::catalog::NameMatcher;
+use crate::catalog::selection::Subject;
+use crate::catalog::{Aspect, NameMatcher, Selection};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
-
-/// What to restore; empty lists select all. Patterns are those of `pg_dump`; one without
-/// a schema matches in every schema.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EntrySelection {
-    /// Only what lies in these schemas.
-    pub schemas: Vec<String>,
-    /// Nothing that lies in these schemas.
-    pub exclude_schemas: Vec<String>,
-    /// Only these tables, views and sequences.
-    pub tables: Vec<String>,
-    /// None of these tables, views and sequences.
-    pub exclude_tables: Vec<String>,
-    /// Definitions only.
-    pub schema_only: bool,
-    /// Rows, sequence values and large objects only.
-    pub data_only: bool,
-    /// No owners.
-    pub no_owner: bool,
-    /// No privileges.
-    pub no_acl: bool,
-}
-
-impl EntrySelection {
-    /// Whether it leaves objects out, sections and owners aside.
-    #[must_use]
-    pub fn is_partial(&self) -> bool {
-        !(self.schemas.is_empty()
-            && self.exclude_schemas.is_empty()
-            && self.tables.is_empty()
-            && self.exclude_tables.is_empty())
-    }
-}
 
 /// Positions of the selected entries, with all their parts.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when a pattern matches nothing, [`ErrorKind::Usage`] when it is
 /// none.
-pub fn select_entries(entries: &[Entry], selection: &EntrySelection) -> Result<BTreeSet<usize>> {
-    if selection.schema_only && selection.data_only {
-        let message = "definitions only and rows only cannot be asked for together";
-        return Err(Error::new(ErrorKind::Usage, message));
-    }
+pub fn select_entries(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usize>> {
     let parts = Parts::new(entries);
     let mut selected: BTreeSet<usize> = if selection.tables.is_empty() {
         let matchers = matchers(&selection.schemas, NameMatcher::for_schema)?;
@@ -75,58 +39,37 @@ pub fn select_entries(entries: &[Entry], selection: &EntrySelection) -> Result<B
             excluded.insert(at);
         }
     }
-    let excluded = parts.close(entries, excluded);
+    let mut excluded = parts.close(entries, excluded);
+    let rowless = matchers(&selection.exclude_table_data, NameMatcher::for_relation)?;
+    excluded.extend((0..entries.len()).filter(|at| {
+        let entry = &entries[*at];
+        let schema = entry.schema.as_deref().unwrap_or_default();
+        entry.kind == Kind::TableData
+            && rowless.iter().any(|(_, matcher)| matcher.matches(schema, &entry.name))
+    }));
     selected.retain(|at| !excluded.contains(at) && is_wanted(entries, &entries[*at], selection));
     Ok(selected)
 }
 
-/// When in a restore an entry's turn comes; the order is that of the variants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Turn {
-    /// Definitions.
-    Before,
-    /// Rows, and what comes after them.
-    Beside,
-    /// Privileges: rows are loaded by a role that a revoked one might stop.
-    Privileges,
-    /// Refreshes of materialized views, which run with their owners' privileges.
-    Refresh,
-    /// Event triggers, which would fire for all that is restored after them.
-    EventTriggers,
-}
-
-/// The turn of an entry.
-#[must_use]
-pub fn turn(entries: &[Entry], entry: &Entry) -> Turn {
+/// Whether an entry is wanted whatever its name is.
+fn is_wanted(entries: &[Entry], entry: &Entry, selection: &Selection) -> bool {
     let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
-    let is_satellite = matches!(&entry.kind, EntryKind::Known(kind) if kind.is_satellite());
-    match &entry.kind {
-        EntryKind::Known(Kind::Acl | Kind::DefaultAcl) => Turn::Privileges,
-        EntryKind::Known(Kind::MaterializedViewData) => Turn::Refresh,
-        EntryKind::Known(Kind::EventTrigger) => Turn::EventTriggers,
-        _ if is_satellite && whole.is_some_and(|whole| whole.kind == Kind::EventTrigger) => {
-            Turn::EventTriggers
-        }
-        _ if entry.section == Section::PreData => Turn::Before,
-        _ => Turn::Beside,
+    // They come first, by --create, or not at all: they name the database that was
+    // backed up, which may be another than the one that is restored into.
+    if is_about_database(entry) || whole.is_some_and(is_about_database) {
+        return false;
     }
-}
-
-fn is_wanted(entries: &[Entry], entry: &Entry, selection: &EntrySelection) -> bool {
-    let is_data = entry.section == Section::Data;
-    let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
-    let unwanted = match &entry.kind {
-        // They come first, by --create, or not at all: they name the database that was
-        // backed up, which may be another than the one that is restored into.
-        _ if is_about_database(entry) || whole.is_some_and(is_about_database) => true,
-        EntryKind::Known(Kind::Owner) => selection.no_owner,
-        EntryKind::Known(Kind::Acl | Kind::DefaultAcl) => selection.no_acl,
-        EntryKind::Known(Kind::MaterializedViewData) => {
-            selection.schema_only || selection.data_only
-        }
-        _ => false,
+    let known = |entry: &Entry| match entry.kind {
+        EntryKind::Known(kind) => Some(kind),
+        EntryKind::Other(_) => None,
     };
-    !(unwanted || (selection.schema_only && is_data) || (selection.data_only && !is_data))
+    match known(entry) {
+        Some(kind) => selection.takes(Subject { kind, whole: whole.and_then(known) }),
+        None => match entry.section {
+            Section::Data => !selection.is_without(Aspect::Rows),
+            Section::PreData | Section::PostData => !selection.is_without(Aspect::Definitions),
+        },
+    }
 }
 
 fn is_about_database(entry: &Entry) -> bool {
@@ -267,7 +210,7 @@ mod tests {
             entry(Kind::Schema, "app", None),
             entry(Kind::Owner, "SCHEMA app", Some(4)),
         ];
-        let selected = select_entries(&entries, &EntrySelection::default()).unwrap();
+        let selected = select_entries(&entries, &Selection::default()).unwrap();
         assert_eq!(selected.into_iter().collect::<Vec<_>>(), [4, 5]);
     }
 }
