@@ -273,6 +273,14 @@ pub struct Entry {
     /// The rows; only for [`Kind::TableData`] and [`Kind::LargeObjectData`].
     #[n(10)]
     pub data: Option<Data>,
+    /// The role that owns it, unquoted, where it has an owner that can be set. A
+    /// [`Kind::Owner`] entry holds the SQL that sets it.
+    #[n(11)]
+    pub owner: Option<String>,
+    /// OIDs of the large objects that it stands for, ascending; only for
+    /// [`Kind::LargeObject`].
+    #[n(12)]
+    pub large_objects: Option<Vec<u32>>,
 }
 
 /// A relation's shape, as data.

@@ -237,7 +237,8 @@ fn entry() -> impl Strategy<Value = Entry> {
     let section = prop::sample::select(vec![Section::PreData, Section::Data, Section::PostData]);
     let texts = (option::of(".*"), ".*", ".*", option::of(".*"));
     let links = (vec(any::<u32>(), 0..4), option::of(any::<u32>()));
-    (kind(), section, texts, links, option::of(relation()), option::of(data())).prop_map(
+    let facts = (option::of(".*"), option::of(vec(any::<u32>(), 0..4)));
+    (kind(), section, texts, links, option::of(relation()), option::of(data()), facts).prop_map(
         |(
             kind,
             section,
@@ -245,6 +246,7 @@ fn entry() -> impl Strategy<Value = Entry> {
             (depends_on, belongs_to),
             relation,
             data,
+            (owner, large_objects),
         )| {
             Entry {
                 kind,
@@ -257,6 +259,8 @@ fn entry() -> impl Strategy<Value = Entry> {
                 belongs_to,
                 relation,
                 data,
+                owner,
+                large_objects,
             }
         },
     )

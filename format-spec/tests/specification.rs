@@ -452,6 +452,8 @@ fn entries_have_the_keys_of_the_tables() {
             belongs_to: Some(0),
             relation: Some(relation),
             data: Some(data),
+            owner: Some("o".into()),
+            large_objects: Some(vec![]),
         },
     );
 }

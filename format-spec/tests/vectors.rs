@@ -301,7 +301,8 @@ fn entry(input: &[u8]) -> Found {
     let value = json!({"kind": found.kind.as_str(), "section": found.section as u8,
         "schema": found.schema, "name": found.name, "create": found.create,
         "drop": found.drop, "depends_on": found.depends_on, "belongs_to": found.belongs_to,
-        "relation": relation, "data": found.data.as_ref().map(data)});
+        "relation": relation, "data": found.data.as_ref().map(data), "owner": found.owner,
+        "large_objects": found.large_objects});
     Ok((value, cbor::encode(&found)))
 }
 

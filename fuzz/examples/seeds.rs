@@ -169,6 +169,8 @@ fn entries() -> Vec<Entry> {
         belongs_to: None,
         relation: None,
         data: None,
+        owner: None,
+        large_objects: None,
     };
     let column = Column {
         name: "id".to_owned(),

@@ -136,6 +136,8 @@ mod tests {
             belongs_to,
             relation: None,
             data,
+            owner: None,
+            large_objects: None,
         }
     }
 

@@ -232,6 +232,8 @@ mod tests {
             belongs_to,
             relation: None,
             data: None,
+            owner: None,
+            large_objects: None,
         };
         let entries = [
             entry(Kind::Table, "jobs", None, Some("DROP TABLE \"app\".\"jobs\";")),

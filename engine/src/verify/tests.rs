@@ -134,6 +134,8 @@ fn entry() -> Entry {
             rows: 3,
             bytes: ROWS.iter().map(|rows| rows.len() as u64).sum(),
         }),
+        owner: None,
+        large_objects: None,
     }
 }
 

@@ -154,7 +154,14 @@ fn entry(draft: &Draft, depends_on: Vec<u32>, belongs_to: Option<u32>) -> Entry 
             rows: 0,
             bytes: 0,
         }),
+        owner: draft.owner.clone(),
+        large_objects: large_objects(draft),
     }
+}
+
+fn large_objects(draft: &Draft) -> Option<Vec<u32>> {
+    let all = draft.address.iter().chain(&draft.stands_for);
+    (draft.kind == Kind::LargeObject).then(|| all.map(|one| one.oid).collect())
 }
 
 #[cfg(test)]

@@ -197,6 +197,8 @@ mod tests {
             belongs_to,
             relation: None,
             data: None,
+            owner: None,
+            large_objects: None,
         }
     }
 
