@@ -12,6 +12,7 @@ mod array;
 mod context;
 mod database;
 mod draft;
+mod drops;
 mod objects;
 mod ordering;
 mod relations;
@@ -21,10 +22,11 @@ mod selection;
 
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
+pub use drops::drops;
 pub use rows_target::{RowsTarget, rows_target};
 pub use selection::{
     Aspect, LockTarget, NameMatcher, RelationKind, Selection, Subject, Turn, lock_targets,
-    select_entries, turn,
+    select_database, select_entries, turn,
 };
 
 use crate::Result;

@@ -2,8 +2,7 @@
 //! one by one again.
 
 use super::RestoreOptions;
-use crate::catalog::{Turn, turn};
-use crate::postgres::qualified;
+use crate::catalog::{Turn, drops, turn};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
 
@@ -54,7 +53,8 @@ impl Plan {
             }
         }
         after.sort_unstable();
-        let drops = if options.clean { drops(entries, asked, options) } else { Vec::new() };
+        let drops =
+            if options.clean { drops(entries, asked, options.if_exists) } else { Vec::new() };
         let after = after.into_iter().map(|(_, position)| position).collect();
         Self { drops, before, beside: steps(entries, &beside), after }
     }
@@ -80,65 +80,6 @@ impl Plan {
             (entry.kind.to_string(), name)
         })
         .collect()
-    }
-}
-
-/// Drops in the reverse of the order of creation, so that nothing is dropped before what
-/// stands on it.
-fn drops(entries: &[Entry], asked: &BTreeSet<usize>, options: &RestoreOptions) -> Vec<String> {
-    let drops = asked.iter().rev().filter_map(|position| entries[*position].drop.as_deref());
-    let drops = drops.map(|sql| if options.if_exists { if_exists(sql) } else { sql.to_owned() });
-    drops.chain(loose_sequences(entries, asked)).collect()
-}
-
-/// A sequence goes with the table that it belongs to, but a restore that was stopped may
-/// have left it without its owner.
-fn loose_sequences(entries: &[Entry], asked: &BTreeSet<usize>) -> Vec<String> {
-    let parts = asked.iter().rev().map(|position| &entries[*position]).filter(|entry| {
-        entry.kind == Kind::Sequence && entry.belongs_to.is_some() && entry.drop.is_none()
-    });
-    parts
-        .map(|entry| {
-            let schema = entry.schema.as_deref().unwrap_or_default();
-            format!("DROP SEQUENCE IF EXISTS {};", qualified(schema, &entry.name))
-        })
-        .collect()
-}
-
-/// Kinds of object of which `DROP` takes two words or more, as a drop begins with them.
-const LONG_KINDS: &[&str] = &[
-    "ACCESS METHOD",
-    "EVENT TRIGGER",
-    "FOREIGN DATA WRAPPER",
-    "FOREIGN TABLE",
-    "MATERIALIZED VIEW",
-    "OPERATOR CLASS",
-    "OPERATOR FAMILY",
-    "PROCEDURAL LANGUAGE",
-    "TEXT SEARCH CONFIGURATION",
-    "TEXT SEARCH DICTIONARY",
-    "TEXT SEARCH PARSER",
-    "TEXT SEARCH TEMPLATE",
-    "USER MAPPING",
-];
-
-/// `DROP TABLE x` as `DROP TABLE IF EXISTS x`; `ALTER TABLE x DROP CONSTRAINT y` as
-/// `ALTER TABLE IF EXISTS x DROP CONSTRAINT IF EXISTS y`.
-fn if_exists(sql: &str) -> String {
-    if let Some(rest) = sql.strip_prefix("DROP ") {
-        let long = LONG_KINDS.iter().find(|kind| rest.starts_with(**kind)).map(|kind| kind.len());
-        let kind_len = long.or_else(|| rest.find(' ')).unwrap_or(0);
-        let (kind, name) = rest.split_at(kind_len);
-        return format!("DROP {kind} IF EXISTS{name}");
-    }
-    let Some(rest) = sql.strip_prefix("ALTER TABLE ") else { return sql.to_owned() };
-    let (only, rest) = rest.strip_prefix("ONLY ").map_or(("", rest), |rest| ("ONLY ", rest));
-    // The last such words: a table's name may hold the same ones.
-    match rest.rsplit_once(" DROP CONSTRAINT ") {
-        Some((table, constraint)) => {
-            format!("ALTER TABLE IF EXISTS {only}{table} DROP CONSTRAINT IF EXISTS {constraint}")
-        }
-        None => sql.to_owned(),
     }
 }
 
@@ -213,64 +154,4 @@ fn locks(entries: &[Entry], entry: &Entry) -> Vec<(usize, bool)> {
         locks.extend(entry.depends_on.iter().map(|needed| *needed as usize).filter(is_relation));
     }
     locks.into_iter().map(|table| (table, !shared)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sequence_that_a_stopped_restore_left_alone_is_dropped_after_its_table() {
-        let entry = |kind: Kind, name: &str, belongs_to, drop: Option<&str>| Entry {
-            kind: kind.into(),
-            section: Section::PreData,
-            schema: Some("app".into()),
-            name: name.into(),
-            create: String::new(),
-            drop: drop.map(str::to_owned),
-            depends_on: Vec::new(),
-            belongs_to,
-            relation: None,
-            data: None,
-            owner: None,
-            large_objects: None,
-        };
-        let entries = [
-            entry(Kind::Table, "jobs", None, Some("DROP TABLE \"app\".\"jobs\";")),
-            entry(Kind::Sequence, "jobs_id_seq", Some(0), None),
-        ];
-        let all = BTreeSet::from([0, 1]);
-        let options = RestoreOptions {
-            selection: crate::catalog::Selection::default(),
-            jobs: std::num::NonZeroUsize::MIN,
-            create: false,
-            clean: true,
-            if_exists: false,
-            rename_schemas: Vec::new(),
-            dry_run: false,
-        };
-        assert_eq!(
-            drops(&entries, &all, &options),
-            ["DROP TABLE \"app\".\"jobs\";", "DROP SEQUENCE IF EXISTS \"app\".\"jobs_id_seq\";"]
-        );
-    }
-
-    #[test]
-    fn drops_of_every_shape_take_if_exists() {
-        for (sql, expected) in [
-            ("DROP TABLE \"a\".\"b\";", "DROP TABLE IF EXISTS \"a\".\"b\";"),
-            ("DROP MATERIALIZED VIEW x;", "DROP MATERIALIZED VIEW IF EXISTS x;"),
-            ("DROP TRIGGER t ON x;", "DROP TRIGGER IF EXISTS t ON x;"),
-            (
-                "ALTER TABLE ONLY \"a\" DROP CONSTRAINT \"c\";",
-                "ALTER TABLE IF EXISTS ONLY \"a\" DROP CONSTRAINT IF EXISTS \"c\";",
-            ),
-            (
-                "ALTER TABLE \"a\" ALTER COLUMN b DROP DEFAULT;",
-                "ALTER TABLE \"a\" ALTER COLUMN b DROP DEFAULT;",
-            ),
-        ] {
-            assert_eq!(if_exists(sql), expected);
-        }
-    }
 }

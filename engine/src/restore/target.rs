@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::rename::Rename;
 use super::{ROWS_ALONE, RestoreOptions, SESSION_SETTINGS, describe, failed, privileges, sqlstate};
-use crate::catalog::Aspect;
+use crate::catalog::{Aspect, select_database};
 use crate::postgres::{Session, Settings, identifier};
 use crate::repository::Backup;
 use crate::{Error, ErrorKind, Result};
@@ -62,14 +62,9 @@ async fn create_database(
         let if_exists = if options.if_exists { "IF EXISTS " } else { "" };
         session.execute(&format!("DROP DATABASE {if_exists}{}", identifier(name))).await?;
     }
-    let about_database =
-        |kind: &EntryKind| *kind == Kind::Database || *kind == Kind::DatabaseProperties;
-    for entry in entries {
-        let whole = entry.belongs_to.map(|whole| &entries[whole as usize].kind);
-        let own = about_database(&entry.kind) || whole.is_some_and(about_database);
-        let unwanted = (entry.kind == Kind::Owner && options.selection.is_without(Aspect::Owners))
-            || (entry.kind == Kind::Acl && options.selection.is_without(Aspect::Privileges));
-        if own && !unwanted && !entry.create.is_empty() {
+    for at in select_database(entries, &options.selection) {
+        let entry = &entries[at];
+        if !entry.create.is_empty() {
             session.execute(&entry.create).await.map_err(|error| failed(entry, error))?;
         }
     }

@@ -11,7 +11,7 @@ mod turn;
 
 pub use aspect::{Aspect, Subject};
 pub use name_matcher::NameMatcher;
-pub use on_entries::select_entries;
+pub use on_entries::{select_database, select_entries};
 pub use on_server::{LockTarget, RelationKind, lock_targets};
 pub(in crate::catalog) use on_server::{Selected, keep, resolve};
 pub use turn::{Turn, turn};

@@ -51,14 +51,29 @@ pub fn select_entries(entries: &[Entry], selection: &Selection) -> Result<BTreeS
     Ok(selected)
 }
 
+/// Positions of the entries that make the database itself. [`select_entries`] leaves them out:
+/// they come first, by `--create`, or not at all, for they name the database that was backed
+/// up, which may be another than the one that is restored into.
+#[must_use]
+pub fn select_database(entries: &[Entry], selection: &Selection) -> Vec<usize> {
+    // Who asks for it wants it, also with rows alone.
+    let mut selection = selection.clone();
+    selection.without.remove(&Aspect::Definitions);
+    let all = entries.iter().enumerate();
+    let about = all.filter(|(_, entry)| {
+        is_about_database(entries, entry) && is_taken(entries, entry, &selection)
+    });
+    about.map(|(at, _)| at).collect()
+}
+
 /// Whether an entry is wanted whatever its name is.
 fn is_wanted(entries: &[Entry], entry: &Entry, selection: &Selection) -> bool {
+    !is_about_database(entries, entry) && is_taken(entries, entry, selection)
+}
+
+/// Whether what is left out by its kind leaves this in.
+fn is_taken(entries: &[Entry], entry: &Entry, selection: &Selection) -> bool {
     let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
-    // They come first, by --create, or not at all: they name the database that was
-    // backed up, which may be another than the one that is restored into.
-    if is_about_database(entry) || whole.is_some_and(is_about_database) {
-        return false;
-    }
     let known = |entry: &Entry| match entry.kind {
         EntryKind::Known(kind) => Some(kind),
         EntryKind::Other(_) => None,
@@ -72,8 +87,11 @@ fn is_wanted(entries: &[Entry], entry: &Entry, selection: &Selection) -> bool {
     }
 }
 
-fn is_about_database(entry: &Entry) -> bool {
-    matches!(entry.kind, EntryKind::Known(Kind::Database | Kind::DatabaseProperties))
+fn is_about_database(entries: &[Entry], entry: &Entry) -> bool {
+    let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
+    whole.into_iter().chain([entry]).any(|entry| {
+        matches!(entry.kind, EntryKind::Known(Kind::Database | Kind::DatabaseProperties))
+    })
 }
 
 type Named<'a> = (&'a str, NameMatcher);
@@ -214,5 +232,8 @@ mod tests {
         ];
         let selected = select_entries(&entries, &Selection::default()).unwrap();
         assert_eq!(selected.into_iter().collect::<Vec<_>>(), [4, 5]);
+        let without = std::collections::BTreeSet::from([Aspect::Owners]);
+        let selection = Selection { without, ..Selection::default() };
+        assert_eq!(select_database(&entries, &selection), [0, 2, 3]);
     }
 }
