@@ -281,6 +281,23 @@ pub struct Entry {
     /// [`Kind::LargeObject`].
     #[n(12)]
     pub large_objects: Option<Vec<u32>>,
+    /// Where and how the server keeps it, where that is not the default: the SQL of
+    /// [`Entry::create`] says nothing of it, so that a restore can leave it out.
+    #[n(13)]
+    pub storage: Option<Storage>,
+}
+
+/// Where and how the server keeps a relation or index.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Storage {
+    /// Its tablespace, unquoted; absent for the database's own.
+    #[n(1)]
+    pub tablespace: Option<String>,
+    /// The access method of a table or materialized view, unquoted; absent for `heap`, and
+    /// for a partitioned table that names none.
+    #[n(2)]
+    pub access_method: Option<String>,
 }
 
 /// A relation's shape, as data.
@@ -302,6 +319,10 @@ pub struct Relation {
     /// Whether it is partitioned and so has no rows itself.
     #[n(5)]
     pub partitioned: bool,
+    /// Positions of the entries of the tables that it inherits from or is a partition of, as
+    /// far as the backup has them; a parent may come before or after.
+    #[n(6)]
+    pub parents: Vec<u32>,
 }
 
 /// A column, as data.

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pgkeep_format::config::{Config, StoreFacts, Writer};
-use pgkeep_format::entry::{Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section};
+use pgkeep_format::entry::{
+    Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section, Storage,
+};
 use pgkeep_format::frame::{self, Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{
     BackupId, ChunkId, KeyId, ObjectId, PackId, RepositoryId, SeriesId, VerifyKey,
@@ -203,15 +205,24 @@ fn relation() -> impl Strategy<Value = Relation> {
             identity,
         },
     );
-    (vec(column, 0..5), ".?", vec(".*", 0..3), any::<bool>(), any::<bool>()).prop_map(
-        |(columns, replica_identity, primary_key, unlogged, partitioned)| Relation {
-            columns,
-            replica_identity,
-            primary_key,
-            unlogged,
-            partitioned,
-        },
+    (
+        vec(column, 0..5),
+        ".?",
+        vec(".*", 0..3),
+        any::<bool>(),
+        any::<bool>(),
+        vec(any::<u32>(), 0..3),
     )
+        .prop_map(
+            |(columns, replica_identity, primary_key, unlogged, partitioned, parents)| Relation {
+                columns,
+                replica_identity,
+                primary_key,
+                unlogged,
+                partitioned,
+                parents,
+            },
+        )
 }
 
 fn data() -> impl Strategy<Value = Data> {
@@ -237,7 +248,9 @@ fn entry() -> impl Strategy<Value = Entry> {
     let section = prop::sample::select(vec![Section::PreData, Section::Data, Section::PostData]);
     let texts = (option::of(".*"), ".*", ".*", option::of(".*"));
     let links = (vec(any::<u32>(), 0..4), option::of(any::<u32>()));
-    let facts = (option::of(".*"), option::of(vec(any::<u32>(), 0..4)));
+    let storage = (option::of(".*"), option::of(".*"))
+        .prop_map(|(tablespace, access_method)| Storage { tablespace, access_method });
+    let facts = (option::of(".*"), option::of(vec(any::<u32>(), 0..4)), option::of(storage));
     (kind(), section, texts, links, option::of(relation()), option::of(data()), facts).prop_map(
         |(
             kind,
@@ -246,7 +259,7 @@ fn entry() -> impl Strategy<Value = Entry> {
             (depends_on, belongs_to),
             relation,
             data,
-            (owner, large_objects),
+            (owner, large_objects, storage),
         )| {
             Entry {
                 kind,
@@ -261,6 +274,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 data,
                 owner,
                 large_objects,
+                storage,
             }
         },
     )

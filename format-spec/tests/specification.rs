@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use minicbor::data::Type;
-use pgkeep_format::entry::{Column, Data, Entry, Kind, Relation, RowEncoding, Section};
+use pgkeep_format::entry::{Column, Data, Entry, Kind, Relation, RowEncoding, Section, Storage};
 use pgkeep_format::frame::{self, Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId, VerifyKey};
 use pgkeep_format::key::{self, KeyMaterial};
@@ -433,12 +433,15 @@ fn entries_have_the_keys_of_the_tables() {
         primary_key: vec![],
         unlogged: false,
         partitioned: false,
+        parents: vec![],
     };
+    let storage = Storage { tablespace: Some("t".into()), access_method: Some("a".into()) };
     let data =
         Data { stream: 1, encoding: RowEncoding::CopyText, columns: vec![], rows: 0, bytes: 0 };
     check_keys("Column", &column);
     check_keys("Relation", &relation);
     check_keys("Data", &data);
+    check_keys("Storage", &storage);
     check_keys(
         "Entry",
         &Entry {
@@ -454,6 +457,7 @@ fn entries_have_the_keys_of_the_tables() {
             data: Some(data),
             owner: Some("o".into()),
             large_objects: Some(vec![]),
+            storage: Some(storage),
         },
     );
 }

@@ -296,13 +296,16 @@ fn entry(input: &[u8]) -> Found {
             .collect();
         json!({"columns": columns, "replica_identity": relation.replica_identity,
             "primary_key": relation.primary_key, "unlogged": relation.unlogged,
-            "partitioned": relation.partitioned})
+            "partitioned": relation.partitioned, "parents": relation.parents})
     });
+    let storage = found.storage.as_ref().map(
+        |storage| json!({"tablespace": storage.tablespace, "access_method": storage.access_method}),
+    );
     let value = json!({"kind": found.kind.as_str(), "section": found.section as u8,
         "schema": found.schema, "name": found.name, "create": found.create,
         "drop": found.drop, "depends_on": found.depends_on, "belongs_to": found.belongs_to,
         "relation": relation, "data": found.data.as_ref().map(data), "owner": found.owner,
-        "large_objects": found.large_objects});
+        "large_objects": found.large_objects, "storage": storage});
     Ok((value, cbor::encode(&found)))
 }
 

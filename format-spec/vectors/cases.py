@@ -365,16 +365,17 @@ def entries(cases):
     what = "entry"
     base = {1: "SCHEMA", 2: 0, 4: "app", 5: "CREATE SCHEMA app;\n", 7: []}
     nothing = {"schema": None, "drop": None, "belongs_to": None, "relation": None, "data": None, "owner": None,
-               "large_objects": None}
+               "large_objects": None, "storage": None}
     plain = {"kind": "SCHEMA", "section": 0, "name": "app", "create": "CREATE SCHEMA app;\n", "depends_on": []}
     cases.good(what, "no-optional-field", cbor(base), nothing | plain)
     table = {1: "TABLE", 2: 0, 3: 'od"d', 4: "héron\n", 5: "CREATE TABLE …;", 6: "DROP TABLE …;", 7: [0, 3], 8: 0,
-             9: {1: [{1: "a", 2: "pg_catalog.int4", 3: True, 4: "", 5: "d"}], 2: "d", 3: ["a"], 4: True, 5: False}}
+             9: {1: [{1: "a", 2: "pg_catalog.int4", 3: True, 4: "", 5: "d"}], 2: "d", 3: ["a"], 4: True, 5: False, 6: [1, 9]}, 13: {1: 'fa"st', 2: "columnar"}}
     cases.good(what, "a-table", cbor(table), nothing | {
         "kind": "TABLE", "section": 0, "schema": 'od"d', "name": "héron\n", "create": "CREATE TABLE …;",
         "drop": "DROP TABLE …;", "depends_on": [0, 3], "belongs_to": 0, "data": None, "relation": {
             "columns": [{"name": "a", "type_name": "pg_catalog.int4", "not_null": True, "generated": "", "identity": "d"}],
-            "replica_identity": "d", "primary_key": ["a"], "unlogged": True, "partitioned": False}})
+            "replica_identity": "d", "primary_key": ["a"], "unlogged": True, "partitioned": False,
+            "parents": [1, 9]}, "storage": {"tablespace": 'fa"st', "access_method": "columnar"}})
     owned = {1: "BLOB METADATA", 2: 1, 4: "7..9", 5: "SELECT …;", 7: [], 11: 'own"er', 12: [7, 9]}
     cases.good(what, "large-objects-of-an-owner", cbor(owned), nothing | {
         "kind": "BLOB METADATA", "section": 1, "name": "7..9", "create": "SELECT …;", "depends_on": [],
@@ -385,7 +386,7 @@ def entries(cases):
             "kind": "TABLE DATA", "section": 1, "name": "t", "create": "", "depends_on": [1], "belongs_to": 1,
             "data": {"stream": 7, "encoding": code, "columns": [], "rows": HUGE, "bytes": 0}})
     cases.good(what, "unknown-kind-is-kept", cbor(base | {1: "PROPERTY GRAPH"}), nothing | plain | {"kind": "PROPERTY GRAPH"})
-    cases.good(what, "unknown-key-is-passed-over", cbor(base | {13: "later"}), nothing | plain, again=False)
+    cases.good(what, "unknown-key-is-passed-over", cbor(base | {14: "later"}), nothing | plain, again=False)
     cases.bad(what, "section-3-is-not-known", cbor(base | {2: 3}), "invalid")
     cases.bad(what, "encoding-4-is-not-known", cbor(rows | {10: rows[10] | {2: 4}}), "invalid")
     cases.bad(what, "position-above-32-bits", cbor(base | {7: [1 << 32]}), "invalid")

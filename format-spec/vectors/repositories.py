@@ -92,7 +92,7 @@ def entries():
         sql = ", ".join(f"{c} {t}" for c, t in columns)
         return {1: "TABLE", 2: 0, 3: "app", 4: name, 5: f"CREATE TABLE app.{quoted} ({sql});",
                 6: f"DROP TABLE app.{quoted};", 7: [0],
-                9: {1: [column(*c) for c in columns], 2: "d", 3: [], 4: False, 5: False}}
+                9: {1: [column(*c) for c in columns], 2: "d", 3: [], 4: False, 5: False, 6: []}}
     def rows(name, columns, belongs_to, stream_number, encoding, count, size):
         return {1: "TABLE DATA", 2: 1, 3: "app", 4: name, 5: "", 7: [belongs_to], 8: belongs_to,
                 10: {1: stream_number, 2: encoding, 3: [c for c, _ in columns], 4: count, 5: size}}

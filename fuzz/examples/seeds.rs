@@ -171,6 +171,7 @@ fn entries() -> Vec<Entry> {
         data: None,
         owner: None,
         large_objects: None,
+        storage: None,
     };
     let column = Column {
         name: "id".to_owned(),
@@ -185,6 +186,7 @@ fn entries() -> Vec<Entry> {
         primary_key: vec!["id".to_owned()],
         unlogged: false,
         partitioned: false,
+        parents: Vec::new(),
     };
     let mut table =
         entry(Kind::Table.into(), Section::PreData, "CREATE TABLE public.jobs (id bigint);");

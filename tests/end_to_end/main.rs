@@ -26,6 +26,7 @@ mod selection;
 mod sessions;
 mod single_file;
 mod snapshots;
+mod storage;
 mod stranger;
 mod upgrade;
 

@@ -46,10 +46,18 @@ pub(crate) struct SelectionArgs {
     /// No grants
     #[arg(short = 'x', long, visible_alias = "no-acl")]
     pub(crate) no_privileges: bool,
+
+    /// No tablespaces: everything goes where the database is
+    #[arg(long)]
+    pub(crate) no_tablespaces: bool,
+
+    /// No access methods: every table is a heap
+    #[arg(long)]
+    pub(crate) no_table_access_method: bool,
 }
 
 /// Flags that leave something out, as typed, and what that is.
-type Flags = [(&'static str, bool, &'static [Aspect]); 4];
+type Flags = [(&'static str, bool, &'static [Aspect]); 6];
 
 impl SelectionArgs {
     /// What the options mean.
@@ -89,6 +97,8 @@ impl SelectionArgs {
             ("--data-only", self.data_only, &[Aspect::Definitions]),
             ("--no-owner", self.no_owner, &[Aspect::Owners]),
             ("--no-privileges", self.no_privileges, &[Aspect::Privileges]),
+            ("--no-tablespaces", self.no_tablespaces, &[Aspect::Tablespaces]),
+            ("--no-table-access-method", self.no_table_access_method, &[Aspect::AccessMethods]),
         ]
     }
 }

@@ -138,6 +138,7 @@ mod tests {
             data,
             owner: None,
             large_objects: None,
+            storage: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! An entry in the making: still named by its catalog address, not yet ordered.
 
-use pgkeep_format::entry::{Kind, Relation, Section};
+use pgkeep_format::entry::{Kind, Relation, Section, Storage};
 
 /// Names an object in the server's catalogs as `pg_depend` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +73,10 @@ pub struct Draft {
     pub relation: Option<Relation>,
     /// Where its rows come from; only for the kinds that have rows.
     pub rows: Option<Rows>,
+    /// Where and how the server keeps it.
+    pub storage: Storage,
+    /// The tables that it inherits from or is a partition of.
+    pub parents: Vec<Address>,
 }
 
 impl Draft {
@@ -96,6 +100,8 @@ impl Draft {
             depends_on: Vec::new(),
             relation: None,
             rows: None,
+            storage: Storage::default(),
+            parents: Vec::new(),
         }
     }
 

@@ -84,6 +84,7 @@ mod tests {
             data: None,
             owner: None,
             large_objects: None,
+            storage: None,
         };
         let entries = [
             entry(Kind::Table, "jobs", None, Some("DROP TABLE \"app\".\"jobs\";")),

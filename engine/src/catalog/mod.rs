@@ -10,6 +10,7 @@
 
 mod array;
 mod context;
+mod creation;
 mod database;
 mod draft;
 mod drops;
@@ -20,6 +21,7 @@ mod rows_target;
 mod satellites;
 mod selection;
 
+pub use creation::{creation, forget_storage};
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
 pub use drops::drops;
@@ -82,6 +84,7 @@ pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
     let mut drafts = selection::keep(drafts, &selected);
     drafts.extend(satellites::read(&context, &drafts).await?);
     let dependencies = ordering::dependencies(&context).await?;
-    let (entries, tables) = ordering::arrange(drafts, dependencies, selection, &mut warnings)?;
+    let (mut entries, tables) = ordering::arrange(drafts, dependencies, selection, &mut warnings)?;
+    forget_storage(&mut entries, selection);
     Ok(Catalog { database, entries, tables, warnings })
 }

@@ -8,7 +8,7 @@
 mod csv;
 mod sql;
 
-use crate::catalog::{Selection, select_entries};
+use crate::catalog::{Selection, forget_storage, select_entries};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result};
@@ -92,7 +92,8 @@ async fn export(
 ) -> Result<ExportReport> {
     progress.event(Event::Phase("reading the backup".to_owned()));
     let reader = ChunkReader::open(repository).await?;
-    let entries = reader.entries(backup).await?;
+    let mut entries = reader.entries(backup).await?;
+    forget_storage(&mut entries, &options.selection);
     let selected = select_entries(&entries, &options.selection)?;
     let export = Export { reader, backup, entries, progress };
     match (options.format, output) {

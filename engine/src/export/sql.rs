@@ -1,7 +1,7 @@
 //! A backup as plain SQL.
 
 use super::{Export, ExportReport, unwritable};
-use crate::catalog::{Turn, rows_target, turn};
+use crate::catalog::{Turn, creation, rows_target, turn};
 use crate::postgres::literal;
 use crate::progress::Event;
 use crate::{Error, ErrorKind, Result};
@@ -21,6 +21,7 @@ SET standard_conforming_strings = on;
 SELECT pg_catalog.set_config('search_path', '', false);
 SET check_function_bodies = false;
 SET xmloption = content;
+SET default_table_access_method = heap;
 SET client_min_messages = warning;
 SET row_security = off;
 ";
@@ -48,7 +49,8 @@ pub(super) async fn write(
             report.rows += data.rows;
             write_rows(export, entry, data, output).await?;
         } else if !entry.create.is_empty() {
-            writeln!(output, "\n{}", entry.create.trim_end()).map_err(unwritable)?;
+            let sql = creation(entry);
+            writeln!(output, "\n{}", sql.trim_end()).map_err(unwritable)?;
         }
     }
     output.flush().map_err(unwritable)?;

@@ -17,7 +17,7 @@ mod rename;
 mod schedule;
 mod target;
 
-use crate::catalog::{Aspect, Selection, select_entries};
+use crate::catalog::{Aspect, Selection, creation, forget_storage, select_entries};
 use crate::postgres::{ServerError, Session, Settings, WireSession};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
@@ -127,7 +127,9 @@ async fn restore(
     let started_at = clock::now_micros();
     progress.event(Event::Phase("reading the backup".to_owned()));
     let reader = ChunkReader::open(repository).await?;
-    let entries = Arc::new(reader.entries(backup).await?);
+    let mut entries = reader.entries(backup).await?;
+    forget_storage(&mut entries, &options.selection);
+    let entries = Arc::new(entries);
     let rename = Rename::new(&options.rename_schemas)?;
 
     let asked = select_entries(&entries, &options.selection)?;
@@ -214,7 +216,7 @@ impl Run<'_> {
             if entry.create.is_empty() {
                 continue;
             }
-            session.execute(&entry.create).await.map_err(|error| failed(entry, error))?;
+            session.execute(&creation(entry)).await.map_err(|error| failed(entry, error))?;
             self.progress.event(Event::Step(describe(entry)));
         }
         self.rename.end(&session).await?;

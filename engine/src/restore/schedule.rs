@@ -5,6 +5,7 @@
 use super::load::{Group, Loader};
 use super::plan::{Plan, Step};
 use super::{Run, describe, failed};
+use crate::catalog::creation;
 use crate::postgres::WireSession;
 use crate::progress::{Event, Progress};
 use crate::{Error, ErrorKind, Result};
@@ -190,7 +191,7 @@ impl Shared {
         let entry = &self.entries[self.steps[number].entry];
         if !entry.create.is_empty() {
             rename.begin_on(wire).await?;
-            wire.execute(&entry.create).await.map_err(|error| failed(entry, error))?;
+            wire.execute(&creation(entry)).await.map_err(|error| failed(entry, error))?;
             rename.end_on(wire).await?;
             self.progress.event(Event::Step(describe(entry)));
         }

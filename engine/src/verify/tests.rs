@@ -136,6 +136,7 @@ fn entry() -> Entry {
         }),
         owner: None,
         large_objects: None,
+        storage: None,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::catalog::ordering::repair;
 use crate::catalog::ordering::sort;
 use crate::catalog::{Draft, Selection, Subject, TableToCopy};
 use crate::{Error, ErrorKind, Result};
-use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
+use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section, Storage};
 use std::collections::HashMap;
 
 /// Orders `drafts` and makes them entries, those that `selection` leaves out dropped.
@@ -44,6 +44,7 @@ pub(in crate::catalog) fn arrange(
             maker.follower(position, follower)?;
         }
     }
+    maker.name_parents();
     Ok((maker.entries, maker.tables))
 }
 
@@ -110,6 +111,18 @@ impl Maker<'_> {
         Ok(position)
     }
 
+    /// Tells tables where their parents are: one that is attached later may come first.
+    fn name_parents(&mut self) {
+        for (node, position) in &self.positions {
+            let entry = &mut self.entries[*position as usize];
+            let Some(relation) = &mut entry.relation else { continue };
+            let parents = self.graph.drafts[*node].parents.iter();
+            let nodes = parents.filter_map(|parent| self.graph.resolve(*parent));
+            relation.parents =
+                nodes.filter_map(|parent| self.positions.get(&parent).copied()).collect();
+        }
+    }
+
     /// Whether what depends on `depends_on` goes when its `parent` is dropped: entries are
     /// dropped in the order's reverse, so what stands after the parent and is dropped by
     /// itself must find nothing that depends on it.
@@ -156,6 +169,7 @@ fn entry(draft: &Draft, depends_on: Vec<u32>, belongs_to: Option<u32>) -> Entry 
         }),
         owner: draft.owner.clone(),
         large_objects: large_objects(draft),
+        storage: Some(draft.storage.clone()).filter(|storage| *storage != Storage::default()),
     }
 }
 

@@ -183,11 +183,8 @@ fn by_index(
     draft.body = match index {
         Some(index) => {
             draft.inner_targets.push((index.address(), index.target()));
-            format!(
-                "{}{}",
-                index.within_tablespace(&create),
-                index::statements(context, relation, index)
-            )
+            draft.storage = index.storage();
+            format!("{create}{}", index::statements(context, relation, index))
         }
         None => create,
     }

@@ -5,8 +5,8 @@ use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
 use crate::catalog::{Address, Draft};
-use crate::postgres::{Row, identifier, literal, qualified};
-use pgkeep_format::entry::{Kind, Section};
+use crate::postgres::{Row, identifier, qualified};
+use pgkeep_format::entry::{Kind, Section, Storage};
 use std::collections::HashMap;
 
 /// One index.
@@ -42,16 +42,9 @@ impl IndexFacts {
         format!("INDEX {}", qualified(&self.schema, &self.name))
     }
 
-    /// Runs `create` so that the index is made in its tablespace.
-    pub(in crate::catalog) fn within_tablespace(&self, create: &str) -> String {
-        match &self.tablespace {
-            None => create.to_owned(),
-            // A quoted name as a string: the setting takes one name and checks it.
-            Some(name) => format!(
-                "SET default_tablespace TO {};\n{create}RESET default_tablespace;\n",
-                literal(name)
-            ),
-        }
+    /// Where the server keeps it.
+    pub(in crate::catalog) fn storage(&self) -> Storage {
+        Storage { tablespace: self.tablespace.clone(), access_method: None }
     }
 
     fn attachment(&self) -> Address {
@@ -190,8 +183,9 @@ fn draft(context: &Context<'_>, relation: &RelationFacts, index: &IndexFacts) ->
     draft.target = Some(index.target());
     // A part of another index goes with that one, and cannot go alone.
     draft.drop = (index.parent == 0).then(|| format!("DROP {};", index.target()));
-    let create = index.within_tablespace(&format!("{};\n", index.definition));
-    draft.body = format!("{create}{}", statements(context, relation, index)).into();
+    draft.storage = index.storage();
+    let statements = statements(context, relation, index);
+    draft.body = format!("{};\n{statements}", index.definition).into();
     draft
 }
 

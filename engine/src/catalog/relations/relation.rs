@@ -7,8 +7,8 @@ use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::column::{self, ColumnFacts};
 use crate::catalog::{Address, Draft, Privileges};
-use crate::postgres::{Row, identifier, qualified};
-use pgkeep_format::entry::{Column, Kind, Relation, Section};
+use crate::postgres::{Row, qualified};
+use pgkeep_format::entry::{Column, Kind, Relation, Section, Storage};
 use std::collections::HashMap;
 
 /// What kind of relation it is: `pg_class.relkind`.
@@ -134,20 +134,13 @@ impl RelationFacts {
         self.options.as_ref().map_or_else(String::new, |options| format!("\nWITH ({options})"))
     }
 
-    /// ` TABLESPACE …`, or nothing.
-    pub(in crate::catalog) fn tablespace_clause(&self) -> String {
-        self.tablespace
-            .as_ref()
-            .map_or_else(String::new, |name| format!("\nTABLESPACE {}", identifier(name)))
-    }
-
-    /// ` USING …`, or nothing for a heap.
-    pub(in crate::catalog) fn access_method_clause(&self) -> String {
-        match self.access_method.as_deref() {
-            // A partitioned table that names one hands it on, also the default one.
-            None => String::new(),
-            Some("heap") if self.relkind != Relkind::Partitioned => String::new(),
-            Some(name) => format!("\nUSING {}", identifier(name)),
+    /// Where and how the server keeps it.
+    pub(in crate::catalog) fn storage(&self) -> Storage {
+        // A partitioned table that names an access method hands it on, also the default one.
+        let is_default = |name: &String| name == "heap" && self.relkind != Relkind::Partitioned;
+        Storage {
+            tablespace: self.tablespace.clone(),
+            access_method: self.access_method.clone().filter(|name| !is_default(name)),
         }
     }
 
@@ -171,6 +164,7 @@ impl RelationFacts {
             primary_key: Vec::new(),
             unlogged: self.unlogged,
             partitioned: self.relkind == Relkind::Partitioned,
+            parents: Vec::new(),
         }
     }
 }

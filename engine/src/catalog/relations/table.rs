@@ -109,6 +109,8 @@ fn draft(table: &Table<'_>) -> Draft {
         shape.primary_key = columns.map(|column| column.name.clone()).collect();
     }
     draft.relation = Some(shape);
+    draft.storage = facts.storage();
+    draft.parents = table.parents.iter().map(|parent| parent.address()).collect();
     draft
 }
 
@@ -123,9 +125,7 @@ fn clauses(table: &Table<'_>) -> String {
     if let Some(key) = &facts.partition_key {
         text += &format!("\nPARTITION BY {key}");
     }
-    text += &facts.access_method_clause();
     text += &facts.with_options();
-    text += &facts.tablespace_clause();
     text
 }
 

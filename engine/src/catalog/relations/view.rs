@@ -109,12 +109,11 @@ fn materialized_view(
 ) -> Draft {
     let mut draft = named(facts, Kind::MaterializedView);
     draft.stands_for = vec![rule];
+    draft.storage = facts.storage();
     let target = format!("MATERIALIZED VIEW {}", facts.qualified());
     draft.body = format!(
-        "CREATE {target}{}{}{} AS\n{definition}\n  WITH NO DATA;\n{}{}",
-        facts.access_method_clause(),
+        "CREATE {target}{} AS\n{definition}\n  WITH NO DATA;\n{}{}",
         facts.with_options(),
-        facts.tablespace_clause(),
         column_settings(facts, "MATERIALIZED VIEW"),
         context.depends_on_extension(facts.address(), &target)
     )

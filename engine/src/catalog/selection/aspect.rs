@@ -15,6 +15,10 @@ pub enum Aspect {
     Owners,
     /// Privileges, default ones too.
     Privileges,
+    /// Which tablespace something is in.
+    Tablespaces,
+    /// Which access method a table has.
+    AccessMethods,
 }
 
 /// An object as the rule sees it.

@@ -217,6 +217,7 @@ mod tests {
             data: None,
             owner: None,
             large_objects: None,
+            storage: None,
         }
     }
 
