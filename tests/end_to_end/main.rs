@@ -21,6 +21,7 @@ mod random_rows;
 mod refusals;
 mod rights;
 mod round_trip;
+mod satellites;
 mod second_backup;
 mod selection;
 mod sessions;

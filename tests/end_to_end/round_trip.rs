@@ -40,13 +40,15 @@ fn every_type_comes_back(server: &Server) {
 
 fn relations_come_back(server: &Server) {
     let source = server.database();
-    source.load("relations.sql", &[]);
+    source.load_for_version("relations");
     assert_comes_back(&source, &[]);
 }
 
 fn objects_come_back(server: &Server) {
     let source = server.database();
-    source.load("objects.sql", &[]);
+    source.load_for_version("objects");
+    source.load("objects-rare.sql", &[]);
+    source.load("objects-foreign.sql", &[]);
     assert_comes_back(&source, &[]);
 }
 

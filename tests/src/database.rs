@@ -79,6 +79,18 @@ impl<'a> Database<'a> {
         run(command.arg("-f").arg(crate::fixture(fixture)));
     }
 
+    /// Runs `NAME.sql` of `tests/fixtures`, then what each major version up to the server's
+    /// adds to it: `NAME-15.sql` and so on.
+    pub fn load_for_version(&self, name: &str) {
+        self.load(&format!("{name}.sql"), &[]);
+        for major in 15..=self.server.major() {
+            let file = format!("{name}-{major}.sql");
+            if crate::fixture(&file).exists() {
+                self.load(&file, &[]);
+            }
+        }
+    }
+
     /// A `psql` that stops at errors and prints bare rows, for a test to add to.
     #[must_use]
     pub fn psql_command(&self) -> Command {

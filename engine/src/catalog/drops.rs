@@ -1,6 +1,6 @@
 //! What is dropped before it is created anew, and in which order.
 
-use crate::postgres::qualified;
+use crate::postgres::{literal, qualified};
 use pgkeep_format::entry::{Entry, Kind};
 use std::collections::BTreeSet;
 
@@ -52,6 +52,11 @@ fn with_if_exists(sql: &str) -> String {
         let kind_len = long.or_else(|| rest.find(' ')).unwrap_or(0);
         let (kind, name) = rest.split_at(kind_len);
         return format!("DROP {kind} IF EXISTS{name}");
+    }
+    if sql.starts_with("ALTER SUBSCRIPTION ") {
+        // Several statements, of which only the last could say IF EXISTS.
+        let body = format!("BEGIN {sql} EXCEPTION WHEN undefined_object THEN NULL; END");
+        return format!("DO {};", literal(&body));
     }
     let Some(rest) = sql.strip_prefix("ALTER TABLE ") else { return sql.to_owned() };
     let (only, rest) = rest.strip_prefix("ONLY ").map_or(("", rest), |rest| ("ONLY ", rest));

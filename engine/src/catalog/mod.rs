@@ -82,7 +82,7 @@ pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
     drafts.extend(relations::read(&context, selection, &selected, &mut warnings).await?);
     warnings.extend(objects::unknown::warnings(&context, &drafts).await?);
     let mut drafts = selection::keep(drafts, &selected);
-    drafts.extend(satellites::read(&context, &drafts).await?);
+    drafts.extend(satellites::read(&context, &drafts, &mut warnings).await?);
     let dependencies = ordering::dependencies(&context).await?;
     let (mut entries, tables) = ordering::arrange(drafts, dependencies, selection, &mut warnings)?;
     forget_storage(&mut entries, selection);

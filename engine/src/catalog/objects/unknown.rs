@@ -29,7 +29,6 @@ pub(in crate::catalog) async fn warnings(
     }
     let mut warnings = describe(context, &unknown).await?;
     warnings.extend(foreign_data::warnings(context).await?);
-    warnings.extend(security_labels(context).await?);
     Ok(warnings)
 }
 
@@ -142,34 +141,12 @@ async fn describe(context: &Context<'_>, objects: &[Address]) -> Result<Vec<Stri
             let identity = row.optional("identity")?.unwrap_or_default();
             let reason = match row.optional("schema")? {
                 Some("pg_catalog" | "information_schema") => "it lies in a schema of the server's",
-                _ => "objects of its kind are not supported yet",
+                _ if kind == "subscription" => "the role may not see how it connects",
+                _ => "this version of pgkeep does not know its kind",
             };
             warnings.push(format!("{kind} {identity} is not in the backup: {reason}"));
         }
     }
     warnings.sort();
-    Ok(warnings)
-}
-
-async fn security_labels(context: &Context<'_>) -> Result<Vec<String>> {
-    let rows = context
-        .session
-        .query(
-            "SELECT objtype, objname, provider FROM pg_catalog.pg_seclabels \
-             WHERE classoid NOT IN ('pg_catalog.pg_authid'::pg_catalog.regclass, \
-                                    'pg_catalog.pg_tablespace'::pg_catalog.regclass) \
-             ORDER BY 1, 2, 3",
-        )
-        .await?;
-    let mut warnings = Vec::new();
-    for row in &rows {
-        warnings.push(format!(
-            "security label of provider {} on {} {} is not in the backup: \
-             security labels are not supported yet",
-            row.text("provider")?,
-            row.text("objtype")?,
-            row.text("objname")?
-        ));
-    }
     Ok(warnings)
 }

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
+use crate::catalog::objects::foreign_data;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::postgres::Row;
 
@@ -31,6 +32,8 @@ pub(in crate::catalog) struct ColumnFacts {
     pub(in crate::catalog) compression: Option<&'static str>,
     /// `name='value', …`.
     pub(in crate::catalog) options: Option<String>,
+    /// Options of a foreign table's column: `"name" 'value', …`.
+    pub(in crate::catalog) foreign_options: Option<String>,
     /// Its statistics target, where set.
     pub(in crate::catalog) statistics: Option<i32>,
     pub(in crate::catalog) acl: Option<Vec<String>>,
@@ -64,6 +67,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<(u32, 
                  FROM pg_catalog.unnest(a.attoptions) WITH ORDINALITY AS u(option, n), \
                       pg_catalog.pg_options_to_table(ARRAY[u.option]) AS o \
                  WHERE o.option_name <> 'pg_attver') END AS options, \
+                {} AS foreign_options, \
                 NULLIF(a.attstattarget, -1) AS statistics, a.attacl, \
                 d.oid AS default_oid, pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression \
          FROM pg_catalog.pg_attribute a \
@@ -74,9 +78,10 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<(u32, 
          LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace \
          LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
          WHERE a.attnum > 0 AND NOT a.attisdropped \
-         AND c.relkind IN ('r', 'p', 'v', 'm') AND c.relpersistence <> 't' \
+         AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
          AND {USER_SCHEMA} \
-         ORDER BY a.attrelid, a.attnum"
+         ORDER BY a.attrelid, a.attnum",
+        foreign_data::options("a.attfdwoptions"),
     );
     let rows = context.session.query(&sql).await?;
     rows.iter().map(|row| Ok((row.parse("attrelid")?, facts(row)?))).collect()
@@ -103,6 +108,7 @@ fn facts(row: &Row) -> Result<ColumnFacts> {
         storage: row.optional("storage")?.and_then(storage),
         compression: compression(row.text("attcompression")?),
         options: owned("options")?,
+        foreign_options: owned("foreign_options")?,
         statistics: match row.optional("statistics")? {
             Some(_) => Some(row.parse("statistics")?),
             None => None,

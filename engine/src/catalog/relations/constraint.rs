@@ -77,7 +77,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Constraint
          FROM pg_catalog.pg_constraint co \
          JOIN pg_catalog.pg_class c ON c.oid = co.conrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE co.contype IN ('c', 'n', 'p', 'u', 'x', 'f') AND c.relkind IN ('r', 'p') \
+         WHERE co.contype IN ('c', 'n', 'p', 'u', 'x', 'f') AND c.relkind IN ('r', 'p', 'f') \
          AND c.relpersistence <> 't' AND {USER_SCHEMA} \
          ORDER BY co.conrelid, co.conname COLLATE \"C\", co.oid"
     );

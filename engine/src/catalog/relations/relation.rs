@@ -1,9 +1,10 @@
-//! Facts of every table, view, materialized view and sequence, read once for all the
+//! Facts of every table, foreign table, view, materialized view and sequence, read once for all the
 //! readers that make drafts of them and of what belongs to them.
 
 use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
+use crate::catalog::objects::foreign_data;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::column::{self, ColumnFacts};
 use crate::catalog::{Address, Draft, Privileges};
@@ -19,6 +20,7 @@ pub(in crate::catalog) enum Relkind {
     View,
     MaterializedView,
     Sequence,
+    Foreign,
 }
 
 /// One relation.
@@ -48,6 +50,8 @@ pub(in crate::catalog) struct RelationFacts {
     pub(in crate::catalog) is_partition: bool,
     pub(in crate::catalog) partition_bound: Option<String>,
     pub(in crate::catalog) partition_key: Option<String>,
+    /// Where the rows of a foreign table are.
+    pub(in crate::catalog) foreign: Option<ForeignFacts>,
     /// The type that a typed table is of.
     pub(in crate::catalog) of_type: Option<String>,
     pub(in crate::catalog) pages: u64,
@@ -58,6 +62,14 @@ pub(in crate::catalog) struct RelationFacts {
     pub(in crate::catalog) columns: Vec<ColumnFacts>,
     /// The extension that it is a member of.
     pub(in crate::catalog) extension: Option<u32>,
+}
+
+/// Where the rows of a foreign table are.
+#[derive(Debug, Clone)]
+pub(in crate::catalog) struct ForeignFacts {
+    pub(in crate::catalog) server: String,
+    /// `"name" 'value', …`.
+    pub(in crate::catalog) options: Option<String>,
 }
 
 /// All relations, in order of schema and name.
@@ -216,16 +228,20 @@ fn query() -> String {
                 CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) END \
                      / pg_catalog.current_setting('block_size')::bigint AS pages, \
                 CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) END \
-                     / pg_catalog.current_setting('block_size')::bigint AS toast_pages \
+                     / pg_catalog.current_setting('block_size')::bigint AS toast_pages, \
+                fs.srvname, {} AS foreign_options \
          FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid \
          LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam \
          LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = c.reltablespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND c.relpersistence <> 't' \
+         LEFT JOIN pg_catalog.pg_foreign_table ft ON ft.ftrelid = c.oid \
+         LEFT JOIN pg_catalog.pg_foreign_server fs ON fs.oid = ft.ftserver \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't' \
          AND {USER_SCHEMA}",
         options("c.reloptions", "", "WHERE o.option_name <> 'check_option'"),
         options("t.reloptions", "toast.", ""),
+        foreign_data::options("ft.ftoptions"),
     )
 }
 
@@ -247,6 +263,7 @@ fn facts(context: &Context<'_>, row: &Row) -> Result<RelationFacts> {
             "v" => Relkind::View,
             "m" => Relkind::MaterializedView,
             "S" => Relkind::Sequence,
+            "f" => Relkind::Foreign,
             _ => Relkind::Table,
         },
         unlogged: row.text("relpersistence")? == "u",
@@ -264,6 +281,10 @@ fn facts(context: &Context<'_>, row: &Row) -> Result<RelationFacts> {
         is_partition: row.bool("relispartition")?,
         partition_bound: owned("bound")?,
         partition_key: owned("partkey")?,
+        foreign: match owned("srvname")? {
+            Some(server) => Some(ForeignFacts { server, options: owned("foreign_options")? }),
+            None => None,
+        },
         of_type: owned("of_type")?,
         pages: blocks("pages")?,
         toast_pages: blocks("toast_pages")?,

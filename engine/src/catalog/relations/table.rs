@@ -1,4 +1,4 @@
-//! Tables, the attachment of partitions, and which tables have rows.
+//! Tables, foreign ones too, the attachment of partitions, and which tables have rows.
 
 use crate::catalog::context::Context;
 use crate::catalog::relations::column::ColumnFacts;
@@ -44,7 +44,7 @@ pub(in crate::catalog) fn drafts(
     configuration: &[(u32, String)],
 ) -> Vec<Draft> {
     let mut drafts = Vec::new();
-    for facts in relations.of(&[Relkind::Table, Relkind::Partitioned]) {
+    for facts in relations.of(&[Relkind::Table, Relkind::Partitioned, Relkind::Foreign]) {
         let parents =
             facts.parents.iter().filter_map(|parent| relations.with_members(*parent)).collect();
         let mut table = Table {
@@ -80,22 +80,24 @@ pub(in crate::catalog) fn drafts(
 
 fn draft(table: &Table<'_>) -> Draft {
     let facts = table.facts;
-    let target = format!("TABLE {}", facts.qualified());
-    let mut draft = Draft::new(Kind::Table, Section::PreData, Some(&facts.schema), &facts.name);
+    let kind = if facts.foreign.is_some() { Kind::ForeignTable } else { Kind::Table };
+    let target = format!("{} {}", kind.as_str(), facts.qualified());
+    let mut draft = Draft::new(kind, Section::PreData, Some(&facts.schema), &facts.name);
     draft.address = Some(facts.address());
     draft.stands_for = table_element::inner(table).map(|(address, _)| address).collect();
     draft.inner_targets = table_element::inner(table)
         .filter_map(|(address, target)| Some((address, target?)))
         .collect();
     draft.owner = Some(facts.owner.clone());
-    draft.privileges = facts.privileges(&target);
+    draft.privileges = facts.privileges(&format!("TABLE {}", facts.qualified()));
     draft.drop = Some(format!("DROP {target};"));
     draft.target = Some(target);
     let unlogged = if facts.unlogged { "UNLOGGED " } else { "" };
     let of_type = facts.of_type.as_ref().map(|name| format!(" OF {name}"));
     draft.body = Body::Elements {
         before: format!(
-            "CREATE {unlogged}TABLE {}{}",
+            "CREATE {unlogged}{} {}{}",
+            kind.as_str(),
             facts.qualified(),
             of_type.as_deref().unwrap_or_default()
         ),
@@ -125,6 +127,12 @@ fn clauses(table: &Table<'_>) -> String {
     if let Some(key) = &facts.partition_key {
         text += &format!("\nPARTITION BY {key}");
     }
+    if let Some(foreign) = &facts.foreign {
+        text += &format!("\nSERVER {}", identifier(&foreign.server));
+        if let Some(options) = &foreign.options {
+            text += &format!("\nOPTIONS ({options})");
+        }
+    }
     text += &facts.with_options();
     text
 }
@@ -140,6 +148,9 @@ fn statements(table: &Table<'_>) -> String {
         }
     }
     text += &table_element::statements(table);
+    if facts.foreign.is_some() {
+        return text + &column_settings(facts, "FOREIGN TABLE");
+    }
     text += &column_settings(facts, "TABLE");
     match facts.replica_identity.as_str() {
         "n" => text += &format!("ALTER TABLE ONLY {name} REPLICA IDENTITY NOTHING;\n"),
@@ -154,7 +165,7 @@ fn statements(table: &Table<'_>) -> String {
 
 /// Settings of columns that only ALTER can give; `kind` is what ALTER calls the relation.
 pub(in crate::catalog) fn column_settings(facts: &RelationFacts, kind: &str) -> String {
-    let only = if kind == "TABLE" { "ONLY " } else { "" };
+    let only = if kind.ends_with("TABLE") { "ONLY " } else { "" };
     let mut text = String::new();
     for column in &facts.columns {
         let alter = format!(
@@ -173,6 +184,9 @@ pub(in crate::catalog) fn column_settings(facts: &RelationFacts, kind: &str) -> 
         }
         if let Some(options) = &column.options {
             text += &format!("{alter} SET ({options});\n");
+        }
+        if let Some(options) = &column.foreign_options {
+            text += &format!("{alter} OPTIONS ({options});\n");
         }
     }
     text

@@ -7,6 +7,7 @@
 use crate::catalog::Privileges;
 use crate::postgres::identifier;
 use crate::{Error, ErrorKind, Result};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// What one role gave another.
@@ -138,6 +139,17 @@ pub(in crate::catalog) fn statements(
         writer.grant(&mut sql, item, counterpart(&before, item));
     }
     Ok(sql)
+}
+
+/// The roles that privileges name, by name or, where they are gone, by number.
+pub(in crate::catalog) fn roles(privileges: &Privileges) -> Result<BTreeSet<String>> {
+    let mut roles = BTreeSet::new();
+    for item in privileges.items.iter().flatten() {
+        let item = AclItem::parse(item)?;
+        roles.extend(item.grantee);
+        roles.insert(item.grantor);
+    }
+    Ok(roles)
 }
 
 fn counterpart<'a>(items: &'a [AclItem], item: &AclItem) -> Option<&'a AclItem> {

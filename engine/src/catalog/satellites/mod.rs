@@ -1,26 +1,28 @@
-//! What is said about objects: owners, privileges, comments. Each becomes an entry of its
+//! What is said about objects: owners, privileges, comments, security labels. Each becomes an entry of its
 //! own that belongs to the object, so that a restore can leave it out.
 //!
 //! Members of extensions have neither owner nor comment here, for `CREATE EXTENSION` gives
 //! them; for privileges changed since then see `given_privileges`.
 
-use crate::Result;
 pub(in crate::catalog) mod acl;
 mod given_privileges;
+mod said;
 
-use crate::catalog::context::{Context, catalog};
-use crate::catalog::{Address, Draft};
-use crate::postgres::{Row, identifier, literal, qualified};
+use crate::Result;
+use crate::catalog::context::Context;
+use crate::catalog::{Address, Draft, Privileges};
+use crate::postgres::identifier;
 use pgkeep_format::entry::Kind;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The first OID that `initdb` does not use.
 pub(in crate::catalog) const FIRST_USER_OID: u32 = 16_384;
 
-/// Owners, privileges and comments of `drafts`.
+/// Owners, privileges, comments and security labels of `drafts`.
 pub(in crate::catalog) async fn read(
     context: &Context<'_>,
     drafts: &[Draft],
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<Draft>> {
     let roles = roles(context).await?;
     let mut satellites = Vec::new();
@@ -28,6 +30,7 @@ pub(in crate::catalog) async fn read(
         satellites.extend(owner(draft));
         for privileges in &draft.privileges {
             let exists = |role: &str| roles.contains(role);
+            warnings.extend(dropped_roles(privileges, &roles)?);
             let sql = acl::statements(privileges, draft.owner.as_deref(), "", exists)?;
             if !sql.is_empty() {
                 let mut satellite = satellite(Kind::Acl, draft, draft.address);
@@ -40,8 +43,21 @@ pub(in crate::catalog) async fn read(
         }
     }
     satellites.extend(given_privileges::read(context, drafts, &roles).await?);
-    satellites.extend(comments(context, drafts).await?);
+    satellites.extend(said::read(context, drafts).await?);
     Ok(satellites)
+}
+
+/// A warning where privileges name roles that are gone, as an aclitem shows them: by number.
+fn dropped_roles(privileges: &Privileges, roles: &HashSet<String>) -> Result<Option<String>> {
+    let gone = acl::roles(privileges)?.into_iter().filter(|role| !roles.contains(role));
+    let gone: Vec<String> = gone.map(|role| format!("\"{role}\"")).collect();
+    Ok((!gone.is_empty()).then(|| {
+        format!(
+            "privileges on {} that name {} are not in the backup: there is no such role",
+            privileges.target,
+            gone.join(", ")
+        )
+    }))
 }
 
 /// The names of all roles.
@@ -82,109 +98,8 @@ fn owner(draft: &Draft) -> Option<Draft> {
     Some(satellite)
 }
 
-/// Comments from `pg_description`, and the database's from `pg_shdescription`.
-async fn comments(context: &Context<'_>, drafts: &[Draft]) -> Result<Vec<Draft>> {
-    let index = Index::new(drafts);
-    // `public` is the one object of initdb whose comment is the user's matter.
-    let rows = context
-        .session
-        .query(&format!(
-            "SELECT c.relname AS catalog, d.objoid, d.objsubid, d.description, a.attname, \
-                    n.nspname, r.relname \
-             FROM pg_catalog.pg_description d \
-             JOIN pg_catalog.pg_class c ON c.oid = d.classoid \
-             LEFT JOIN pg_catalog.pg_class r ON d.objsubid <> 0 AND r.oid = d.objoid \
-             LEFT JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace \
-             LEFT JOIN pg_catalog.pg_attribute a \
-               ON d.objsubid <> 0 AND a.attrelid = d.objoid AND a.attnum = d.objsubid \
-             WHERE d.objoid >= {FIRST_USER_OID} OR c.relname = 'pg_namespace' \
-             UNION ALL \
-             SELECT 'pg_database', d.objoid, 0, d.description, NULL, NULL, NULL \
-             FROM pg_catalog.pg_shdescription d \
-             WHERE d.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass \
-             ORDER BY 1, 2, 3"
-        ))
-        .await?;
-    let mut comments = Vec::new();
-    let mut public = drafts.iter().find(|draft| is_public(draft));
-    for row in &rows {
-        let Some((mut comment, target)) = index.comment(row)? else { continue };
-        let text = row.text("description")?;
-        if public.is_some_and(|public| comment.belongs_to == public.address) {
-            public = None;
-            if text == PUBLIC_COMMENT {
-                continue;
-            }
-        }
-        comment.body = format!("COMMENT ON {target} IS {};", literal(text)).into();
-        comments.push(comment);
-    }
-    // A comment that initdb made and the user took away.
-    if let Some(draft) = public {
-        let mut comment = satellite(Kind::Comment, draft, draft.address);
-        comment.body = "COMMENT ON SCHEMA \"public\" IS '';".to_owned().into();
-        comments.push(comment);
-    }
-    Ok(comments)
-}
-
-/// What `initdb` says of the schema `public`.
-const PUBLIC_COMMENT: &str = "standard public schema";
-
 fn is_public(draft: &Draft) -> bool {
     draft.kind == Kind::Schema && draft.name == "public"
-}
-
-/// Finds the draft that a row of `pg_description` speaks of.
-struct Index<'a> {
-    drafts: HashMap<Address, &'a Draft>,
-    targets: HashMap<Address, (&'a Draft, &'a str)>,
-}
-
-impl<'a> Index<'a> {
-    fn new(drafts: &'a [Draft]) -> Self {
-        let mut index = Self { drafts: HashMap::new(), targets: HashMap::new() };
-        for draft in drafts {
-            for address in draft.address.iter().chain(&draft.stands_for) {
-                index.drafts.insert(*address, draft);
-            }
-            for (address, target) in draft.targets() {
-                index.targets.insert(address, (draft, target));
-            }
-        }
-        index
-    }
-
-    /// An empty comment, and what COMMENT ON calls the object; absent where no draft makes
-    /// the object.
-    fn comment(&self, row: &Row) -> Result<Option<(Draft, String)>> {
-        let Some(catalog) = catalog(row.text("catalog")?) else { return Ok(None) };
-        let address = Address::new(catalog, row.parse("objoid")?);
-        if let Some(column) = row.optional("attname")? {
-            let Some(draft) = self.drafts.get(&address) else { return Ok(None) };
-            let relation = qualified(row.text("nspname")?, row.text("relname")?);
-            let mut comment = satellite(Kind::Comment, draft, draft.address);
-            comment.name = column_name(draft, column);
-            return Ok(Some((comment, format!("COLUMN {relation}.{}", identifier(column)))));
-        }
-        if let Some((draft, target)) = self.targets.get(&address)
-            && draft.kind != Kind::LargeObject
-        {
-            let mut comment = satellite(Kind::Comment, draft, Some(address));
-            if draft.address != Some(address) {
-                comment.name = (*target).to_owned();
-            }
-            return Ok(Some((comment, (*target).to_owned())));
-        }
-        match self.drafts.get(&address) {
-            Some(draft) if draft.kind == Kind::LargeObject => {
-                let mut comment = satellite(Kind::Comment, draft, draft.address);
-                comment.name = format!("LARGE OBJECT {}", address.oid);
-                Ok(Some((comment, format!("LARGE OBJECT {}", address.oid))))
-            }
-            _ => Ok(None),
-        }
-    }
 }
 
 #[cfg(test)]
