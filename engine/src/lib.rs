@@ -13,6 +13,7 @@ pub mod catalog;
 mod clock;
 pub mod error;
 pub mod export;
+mod new_file;
 pub mod postgres;
 pub mod progress;
 pub mod repository;
@@ -24,3 +25,4 @@ mod structure;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};
+pub use new_file::NewFile;

@@ -20,7 +20,7 @@ const MODULES: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("backup", &["repository", "catalog", "seal", "postgres", "store"]),
     ("restore", &["repository", "catalog", "postgres"]),
-    ("export", &["repository", "catalog", "postgres"]),
+    ("export", &["repository", "catalog", "seal", "postgres"]),
     ("verify", &["repository", "seal", "store"]),
     ("repository", &["seal", "store"]),
     ("catalog", &["postgres"]),

@@ -12,6 +12,8 @@ mod consistency;
 mod damage;
 mod encodings;
 mod export;
+mod export_archive;
+mod hostile_names;
 mod interruption;
 mod listing;
 mod logins;

@@ -2,7 +2,7 @@
 //! away, whichever is asked for and when.
 
 use crate::repository;
-use pgkeep_tests::{Database, Server, assert_same_text, every_major};
+use pgkeep_tests::{Database, Outcome, Server, assert_same_text, every_major};
 
 every_major!(tablespaces_come_back_or_stay_away);
 
@@ -53,6 +53,30 @@ fn script_puts_things_where_they_were() {
 }
 
 #[test]
+fn archive_puts_things_where_they_were_or_not() {
+    let source = source(Server::shared(18));
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let archive = |name: &str, options: &[&str]| {
+        let path = folder.path().join(name).to_str().unwrap().to_owned();
+        let arguments = ["export", "--format", "directory", "-o", &path];
+        let _ = repository.run(arguments.iter().chain(options)).ok();
+        path
+    };
+    let away = "--no-tablespaces";
+    let (whole, without) = (archive("whole", &[]), archive("without", &[away]));
+    for (path, options) in [(&whole, &[][..]), (&whole, &[away]), (&without, &[])] {
+        let copy = source.server().database();
+        let mut pg_restore = source.server().client_program("pg_restore");
+        let _ = Outcome::of(pg_restore.args(["-d", copy.name(), path]).args(options)).ok();
+        assert_same_text(&source.dump(&[away]), &copy.dump(&[away]));
+        let same = path == &whole && options.is_empty();
+        assert_eq!(source.dump(&[]) == copy.dump(&[]), same, "{path} {options:?}");
+    }
+}
+
+#[test]
 fn access_methods_come_back_or_stay_away() {
     let source = Server::shared(18).database();
     source.query(
@@ -73,4 +97,12 @@ fn access_methods_come_back_or_stay_away() {
         let whole = backup.is_empty() && restore.is_empty();
         assert_eq!(source.dump(&[]) == copy.dump(&[]), whole, "{backup:?} {restore:?}");
     }
+    let (repository, copy) = (repository(), source.server().database());
+    repository.backup(&source.uri(), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive").to_str().unwrap().to_owned();
+    let _ = repository.run(["export", "--format", "directory", "-o", &path]).ok();
+    let mut pg_restore = source.server().client_program("pg_restore");
+    let _ = Outcome::of(pg_restore.args(["-j2", "-d", copy.name(), &path])).ok();
+    assert_same_text(&source.dump(&[]), &copy.dump(&[]));
 }

@@ -1,5 +1,6 @@
 //! Values that clap reads for several commands: durations, pairs.
 
+use pgkeep_engine::export::RestrictKey;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -45,6 +46,11 @@ pub(super) fn rename(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("expected OLD=NEW, two names of schemas".to_owned()),
     }
+}
+
+/// Reads a key for psql's `\restrict`.
+pub(super) fn restrict_key(text: &str) -> Result<RestrictKey, String> {
+    RestrictKey::new(text).map_err(|error| error.to_string())
 }
 
 /// Reads a number of connections.

@@ -1,7 +1,6 @@
 //! `pgkeep backup`: into the repository, or into a single file with the repository's keys.
 
 use super::connect;
-use super::new_file::NewFile;
 use super::view::{SHORT_ID_LEN, lsn};
 use crate::access::Context;
 use crate::args::BackupArgs;
@@ -9,6 +8,7 @@ use crate::exit::Exit;
 use crate::output::{
     Labels, Running, bytes, count, counted, duration, printable, rfc3339, stdout_is_terminal,
 };
+use pgkeep_engine::NewFile;
 use pgkeep_engine::backup::{self, BackupOptions, BackupReport};
 use pgkeep_engine::postgres::Settings;
 use pgkeep_engine::repository::Repository;

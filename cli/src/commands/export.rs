@@ -1,16 +1,19 @@
-//! `pgkeep export`: a backup as SQL or CSV, to standard output, a new file, or (CSV) a file
-//! for each table in a directory.
+//! `pgkeep export`: a backup as SQL, CSV or an archive, to standard output, a new file, or a
+//! directory.
 
-use super::new_file::NewFile;
 use crate::access::{Context, Reads};
 use crate::args::{ExportArgs, ExportFormat as Format};
 use crate::exit::Exit;
 use crate::output::{Labels, Running, counted};
-use pgkeep_engine::export::{self, ExportFormat, ExportOptions, ExportOutput, ExportReport};
+use pgkeep_engine::export::{
+    self, ExportFormat, ExportOptions, ExportOutput, ExportReport, InsertOptions, RowStatements,
+    SqlOptions,
+};
 use pgkeep_engine::repository::{Backup, Repository};
-use pgkeep_engine::{Error, ErrorKind, Result};
+use pgkeep_engine::{Error, ErrorKind, NewFile, Result};
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroU32;
 use std::path::{MAIN_SEPARATOR_STR, Path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +27,7 @@ const LABELS: Labels = Labels { bytes: "written", stored: Some("read"), things: 
 struct Summary {
     command: &'static str,
     backup: String,
+    format: &'static str,
     output: String,
     entries: u64,
     tables: u64,
@@ -36,13 +40,9 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         let message = "the export and JSON cannot both go to standard output";
         return Err(Error::new(ErrorKind::Usage, message).hint("Name a file: --output FILE"));
     }
+    let options = ExportOptions { selection: args.selection.selection(), format: format(args)? };
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let backup = repository.find(&args.backup).await?;
-    let format = match args.format {
-        Format::Sql => ExportFormat::Sql,
-        Format::Csv => ExportFormat::Csv,
-    };
-    let options = ExportOptions { selection: args.selection.selection(), format };
     let export = Export { repository: &repository, backup: &backup, options: &options };
     let running = Running::start(context.output, LABELS, "starting");
     let Some(path) = args.output.as_deref() else {
@@ -54,6 +54,11 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
     let summary = Summary {
         command: "export",
         backup: backup.clear.id.to_string(),
+        format: match args.format {
+            Format::Sql => "sql",
+            Format::Csv => "csv",
+            Format::Directory => "directory",
+        },
         output: path.display().to_string(),
         entries: report.entries,
         tables: report.tables,
@@ -61,6 +66,52 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
     };
     context.output.summary(&summary, text)?;
     Ok(Exit::Done)
+}
+
+fn format(args: &ExportArgs) -> Result<ExportFormat> {
+    let rows_per_insert = args.rows_per_insert.unwrap_or(NonZeroU32::MIN);
+    let inserts = args.inserts || args.column_inserts || args.rows_per_insert.is_some();
+    let rows = if inserts {
+        RowStatements::Inserts(InsertOptions {
+            name_columns: args.column_inserts,
+            rows_per_insert,
+            on_conflict_do_nothing: args.on_conflict_do_nothing,
+        })
+    } else {
+        RowStatements::Copy
+    };
+    let sql = SqlOptions {
+        rows,
+        clean: args.clean,
+        if_exists: args.if_exists,
+        create: args.create,
+        disable_triggers: args.disable_triggers,
+        restrict_key: args.restrict_key.clone(),
+    };
+    let for_sql_alone = [
+        ("--clean", args.clean),
+        ("--create", args.create),
+        ("--inserts", inserts),
+        ("--disable-triggers", args.disable_triggers),
+        ("--restrict-key", args.restrict_key.is_some()),
+    ];
+    let other = match args.format {
+        Format::Sql => return Ok(ExportFormat::Sql(sql)),
+        Format::Csv => ExportFormat::Csv,
+        Format::Directory => ExportFormat::Directory,
+    };
+    match for_sql_alone.into_iter().find(|(_, given)| *given) {
+        None => Ok(other),
+        Some((option, _)) => {
+            let message = format!("option {option} goes with --format sql alone");
+            let error = Error::new(ErrorKind::Usage, message);
+            Err(if other == ExportFormat::Directory {
+                error.hint("pg_restore, which reads the directory, has such options of its own.")
+            } else {
+                error
+            })
+        }
+    }
 }
 
 /// What is exported.
@@ -89,7 +140,12 @@ impl Export<'_> {
 
     async fn to_path(&self, path: &Path, running: &Running) -> Result<ExportReport> {
         let names_directory = path.to_string_lossy().ends_with(MAIN_SEPARATOR_STR);
-        if self.options.format == ExportFormat::Csv && (names_directory || path.is_dir()) {
+        let makes_directory = match self.options.format {
+            ExportFormat::Sql(_) => false,
+            ExportFormat::Csv => names_directory || path.is_dir(),
+            ExportFormat::Directory => true,
+        };
+        if makes_directory {
             return self.to(ExportOutput::Directory(path.to_owned()), running).await;
         }
         let file = NewFile::create(path)?;

@@ -6,7 +6,6 @@ mod export;
 mod init;
 mod list;
 mod ls;
-mod new_file;
 mod restore;
 mod shell;
 mod show;

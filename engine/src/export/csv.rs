@@ -1,27 +1,35 @@
 //! Rows as CSV, byte for byte as `COPY … (FORMAT csv, HEADER)` writes them: NULL is
-//! nothing, an empty string is `""`, what needs quotes has them.
+//! nothing, an empty string is `""`, what needs quotes has them. Rows are in the encoding of
+//! the database, which is all that is known of them; a header with other letters than ASCII
+//! is in UTF-8.
 
+use super::rows::{RowSplitter, values};
 use super::{Export, ExportOutput, ExportReport, unwritable};
+use crate::new_file::{NewFile, already_there};
+use crate::progress::Event;
 use crate::{Error, ErrorKind, Result};
-use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
-use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use pgkeep_format::entry::{Data, Entry, Kind};
+use std::fs;
 use std::io::{BufWriter, Write};
 
-pub(super) async fn write(
-    export: &Export<'_>,
-    selected: &BTreeSet<usize>,
-    output: ExportOutput,
-) -> Result<ExportReport> {
-    let tables = selected.iter().map(|at| &export.entries[*at]);
-    let tables: Vec<(&Entry, &Data)> = tables
-        .filter(|entry| entry.kind == Kind::TableData)
-        .filter_map(|entry| Some((entry, entry.data.as_ref()?)))
+/// Bytes of a file's name, at most, on all common file systems.
+const NAME_LEN_MAX: usize = 255;
+
+pub(super) async fn write(export: &Export<'_>, output: ExportOutput) -> Result<ExportReport> {
+    let tables = export.selected.iter().map(|at| (*at, &export.entries[*at]));
+    let tables: Vec<(usize, &Entry, &Data)> = tables
+        .filter(|(_, entry)| entry.kind == Kind::TableData)
+        .filter_map(|(at, entry)| Some((at, entry, entry.data.as_ref()?)))
         .collect();
+    let encoding = &export.backup.sealed_part()?.encoding;
+    if encoding != "UTF8" {
+        let warning = format!("rows are in the database's encoding, {encoding}, not in UTF-8");
+        export.progress.event(Event::Warning(warning));
+    }
     let mut report = ExportReport::default();
     match output {
         ExportOutput::Stream(mut output) => {
-            let [(entry, data)] = tables[..] else {
+            let [(_, entry, data)] = tables[..] else {
                 let message = format!("CSV is of one table, {} are selected", tables.len());
                 return Err(Error::new(ErrorKind::Usage, message)
                     .hint("Select one with -t, or write all into a directory: --output DIR/"));
@@ -30,42 +38,55 @@ pub(super) async fn write(
         }
         ExportOutput::Directory(directory) => {
             fs::create_dir_all(&directory).map_err(unwritable)?;
-            for (entry, data) in tables {
-                let path = directory.join(file_name(entry));
-                let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(
-                    |error| {
-                        Error::new(
-                            ErrorKind::Store,
-                            format!("could not create \"{}\"", path.display()),
-                        )
-                        .because(error)
-                    },
-                )?;
-                let mut output = BufWriter::new(file);
+            let path = |at, entry| directory.join(file_name(at, entry));
+            // Before anything is written rather than after the first few tables.
+            for (at, entry, _) in &tables {
+                let path = path(*at, *entry);
+                if path.symlink_metadata().is_ok() {
+                    return Err(already_there(&path));
+                }
+            }
+            for (at, entry, data) in tables {
+                let path = path(at, entry);
+                let file = NewFile::create(&path)?;
+                let mut output = BufWriter::new(file.handle()?);
                 write_table(export, entry, data, &mut output, &mut report).await?;
+                drop(output);
+                file.keep()?;
             }
         }
     }
     Ok(report)
 }
 
-/// `schema.table.csv`; bytes that could lead elsewhere are written as in URLs.
-fn file_name(entry: &Entry) -> String {
-    let safe = |name: &str| {
-        let mut text = String::new();
-        for character in name.chars() {
-            if character.is_alphanumeric() || character == '_' || character == '-' {
-                text.push(character);
-            } else {
-                let mut bytes = [0; 4];
-                for byte in character.encode_utf8(&mut bytes).bytes() {
-                    text.push_str(&format!("%{byte:02X}"));
-                }
+/// `schema.table.csv`; bytes that could lead elsewhere are written as in URLs. What would be
+/// too long for a file system is cut and told apart by its position in the backup.
+fn file_name(at: usize, entry: &Entry) -> String {
+    let schema = safe(entry.schema.as_deref().unwrap_or_default());
+    let name = format!("{schema}.{}.csv", safe(&entry.name));
+    if name.len() <= NAME_LEN_MAX {
+        return name;
+    }
+    let end = format!("~{at}.csv");
+    // All that is left of a name is ASCII or a letter; cut before one.
+    let room = NAME_LEN_MAX - end.len();
+    let cut = (0..=room).rev().find(|cut| name.is_char_boundary(*cut)).unwrap_or(0);
+    format!("{}{end}", &name[..cut])
+}
+
+fn safe(name: &str) -> String {
+    let mut text = String::new();
+    for character in name.chars() {
+        if character.is_alphanumeric() || character == '_' || character == '-' {
+            text.push(character);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                text.push_str(&format!("%{byte:02X}"));
             }
         }
-        text
-    };
-    format!("{}.{}.csv", safe(entry.schema.as_deref().unwrap_or_default()), safe(&entry.name))
+    }
+    text
 }
 
 async fn write_table(
@@ -75,107 +96,43 @@ async fn write_table(
     output: &mut (dyn Write + Send),
     report: &mut ExportReport,
 ) -> Result<()> {
-    if data.encoding != RowEncoding::CopyText {
-        return Err(Error::new(ErrorKind::UnsupportedFormat, "rows are not stored as text"));
-    }
-    let mut line = Vec::new();
+    let columns = data.columns.len();
+    let mut header = Vec::new();
     for (place, column) in data.columns.iter().enumerate() {
         if place > 0 {
-            line.push(b',');
+            header.push(b',');
         }
-        write_field(&mut line, Some(column.as_bytes()), data.columns.len() == 1);
+        write_field(&mut header, Some(column.as_bytes()), columns == 1);
     }
-    line.push(b'\n');
-    output.write_all(&line).map_err(unwritable)?;
-    let single = data.columns.len() == 1;
-    let mut converter = Converter { row: Vec::new(), single, rows: 0 };
+    header.push(b'\n');
+    output.write_all(&header).map_err(unwritable)?;
+    let mut splitter = RowSplitter::default();
     export
-        .for_each_chunk(data, |plain| {
+        .for_each_chunk(entry, data, |plain| {
             let mut text = Vec::with_capacity(plain.len() + plain.len() / 8);
-            converter.convert(plain, &mut text)?;
+            splitter.split(plain, |row| write_row(row, columns, &mut text))?;
             output.write_all(&text).map_err(unwritable)
         })
         .await?;
     output.flush().map_err(unwritable)?;
-    if converter.rows != data.rows || !converter.row.is_empty() {
-        let message = format!("rows of \"{}\" are not as many as the backup says", entry.name);
-        return Err(Error::new(ErrorKind::Damaged, message));
-    }
     report.entries += 1;
     report.tables += 1;
-    report.rows += converter.rows;
+    report.rows += data.rows;
     Ok(())
 }
 
-/// Turns COPY text into CSV, chunk by chunk.
-struct Converter {
-    /// The start of a row that goes on in the next chunk.
-    row: Vec<u8>,
-    single: bool,
-    rows: u64,
-}
-
-impl Converter {
-    fn convert(&mut self, plain: &[u8], text: &mut Vec<u8>) -> Result<()> {
-        for piece in plain.split_inclusive(|byte| *byte == b'\n') {
-            match piece.strip_suffix(b"\n") {
-                Some(end) if self.row.is_empty() => self.write_row(end, text)?,
-                Some(end) => {
-                    let mut row = std::mem::take(&mut self.row);
-                    row.extend_from_slice(end);
-                    self.write_row(&row, text)?;
-                }
-                None => self.row.extend_from_slice(piece),
-            }
+fn write_row(row: &[u8], columns: usize, text: &mut Vec<u8>) -> Result<()> {
+    let single = columns == 1;
+    // A table without columns has rows of nothing, not of an empty value.
+    let values = values(row).take(columns);
+    for (place, value) in values.enumerate() {
+        if place > 0 {
+            text.push(b',');
         }
-        Ok(())
+        write_field(text, value?.as_deref(), single);
     }
-
-    fn write_row(&mut self, row: &[u8], text: &mut Vec<u8>) -> Result<()> {
-        for (place, field) in row.split(|byte| *byte == b'\t').enumerate() {
-            if place > 0 {
-                text.push(b',');
-            }
-            let value = unescape(field)?;
-            write_field(text, value.as_deref(), self.single);
-        }
-        text.push(b'\n');
-        self.rows += 1;
-        Ok(())
-    }
-}
-
-/// The value of a field of COPY text; absent for NULL.
-/// See "File Formats, Text Format" of the reference page of COPY.
-fn unescape(field: &[u8]) -> Result<Option<Vec<u8>>> {
-    if field == b"\\N" {
-        return Ok(None);
-    }
-    let mut value = Vec::with_capacity(field.len());
-    let mut bytes = field.iter();
-    while let Some(byte) = bytes.next() {
-        if *byte != b'\\' {
-            value.push(*byte);
-            continue;
-        }
-        value.push(match bytes.next() {
-            Some(b'b') => 0x08,
-            Some(b'f') => 0x0c,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'v') => 0x0b,
-            // The server writes no octal or hexadecimal escapes.
-            Some(other) if !other.is_ascii_alphanumeric() => *other,
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Damaged,
-                    "row holds an escape that COPY does not write",
-                ));
-            }
-        });
-    }
-    Ok(Some(value))
+    text.push(b'\n');
+    Ok(())
 }
 
 /// Writes a field with quotes where COPY would: also around `\.` alone on a line, which
@@ -200,24 +157,51 @@ fn write_field(text: &mut Vec<u8>, value: Option<&[u8]>, single: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pgkeep_format::entry::Section;
 
-    fn csv(copy_text: &str) -> String {
-        let mut converter = Converter { row: Vec::new(), single: false, rows: 0 };
+    fn csv(row: &str) -> String {
         let mut text = Vec::new();
-        for piece in copy_text.as_bytes().chunks(3) {
-            converter.convert(piece, &mut text).unwrap();
-        }
+        write_row(row.as_bytes(), 4, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn null_and_the_empty_string_differ_and_specials_are_quoted() {
-        assert_eq!(csv("1\t\\N\t\ta\\tb\n"), "1,,\"\",a\tb\n");
+        assert_eq!(csv("1\t\\N\t\ta\\tb"), "1,,\"\",a\tb\n");
         assert_eq!(
-            csv("x,y\tsay \"hi\"\ttwo\\nlines\t\\\\.\n"),
+            csv("x,y\tsay \"hi\"\ttwo\\nlines\t\\\\."),
             "\"x,y\",\"say \"\"hi\"\"\",\"two\nlines\",\\.\n"
         );
-        assert!(unescape(b"\\q").is_err());
-        assert!(unescape(b"\\").is_err());
+    }
+
+    #[test]
+    fn names_of_files_lead_nowhere_else_and_differ() {
+        let name = |schema: &str, name: &str| {
+            let entry = Entry {
+                kind: Kind::TableData.into(),
+                section: Section::Data,
+                schema: Some(schema.to_owned()),
+                name: name.to_owned(),
+                create: String::new(),
+                drop: None,
+                depends_on: Vec::new(),
+                belongs_to: None,
+                relation: None,
+                data: None,
+                owner: None,
+                large_objects: None,
+                storage: None,
+            };
+            file_name(7, &entry)
+        };
+        assert_eq!(name("app", "jobs"), "app.jobs.csv");
+        assert_eq!(name("..", "../../etc/passwd"), "%2E%2E.%2E%2E%2F%2E%2E%2Fetc%2Fpasswd.csv");
+        assert_eq!(name("a.b", "c"), "a%2Eb.c.csv");
+        assert_eq!(name("a", "b.c"), "a.b%2Ec.csv");
+        assert_eq!(name("", "\0\n"), ".%00%0A.csv");
+        for letter in [" ", "é", "語"] {
+            let long = name(&letter.repeat(63), &letter.repeat(63));
+            assert!(long.len() <= NAME_LEN_MAX && long.ends_with("~7.csv"), "{long}");
+        }
     }
 }

@@ -1,36 +1,50 @@
-//! Writes a backup for people and other programs: SQL that `psql` restores, or the rows of
-//! tables as CSV. No server is needed.
+//! Writes a backup for people and other programs: SQL that `psql` restores, the rows of
+//! tables as CSV, or a directory that `pg_restore` reads. No server is needed.
 //!
 //! ```text
-//! manifest -> entries -> selection -> chunks -> text
+//! manifest -> entries -> selection -> chunks -> rows, checked -> text
 //! ```
+//!
+//! What is read comes from a server that may have been hostile. No name of an object becomes
+//! a name of a file or a part of a comment as it is, and rows are rows before they are written.
 
+mod archive;
 mod csv;
+mod directory;
+mod insert;
+mod large_objects;
+mod rows;
 mod sql;
 
-use crate::catalog::{Selection, forget_storage, select_entries};
+pub use insert::InsertOptions;
+pub use sql::{RestrictKey, RowStatements, SqlOptions};
+
+use crate::catalog::{Selection, Turn, forget_storage, select_entries, turn};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result};
-use pgkeep_format::entry::Entry;
+use pgkeep_format::entry::{Entry, Section};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportFormat {
     /// Plain SQL for `psql`.
-    Sql,
+    Sql(SqlOptions),
     /// A line for each row, as `COPY … (FORMAT csv, HEADER)` writes it.
     Csv,
+    /// A directory as `pg_dump --format=directory` makes it, for `pg_restore`.
+    Directory,
 }
 
 /// Where to write.
 pub enum ExportOutput {
     /// One stream; CSV of one table only.
     Stream(Box<dyn Write + Send>),
-    /// A directory, made if missing, with a CSV file for each table.
+    /// A directory: for CSV made if missing, with a file for each table; for `pg_restore` new.
     Directory(PathBuf),
 }
 
@@ -59,14 +73,18 @@ struct Export<'a> {
     reader: ChunkReader,
     backup: &'a Backup,
     entries: Vec<Entry>,
+    selection: &'a Selection,
+    /// Positions of the entries to write.
+    selected: BTreeSet<usize>,
     progress: &'a Arc<dyn Progress>,
 }
 
 /// Writes what `options` select of `backup`.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`] when stored bytes are, [`ErrorKind::Store`] when the output
-/// cannot be written, [`ErrorKind::Usage`] for CSV of several tables into one stream,
+/// [`ErrorKind::Damaged`] when stored bytes are, or are no rows; [`ErrorKind::AlreadyExists`]
+/// when something would have to be written over; [`ErrorKind::Store`] when the output cannot
+/// be written; [`ErrorKind::Usage`] for an output that does not go with the format;
 /// [`ErrorKind::Interrupted`].
 pub async fn run(
     repository: &Repository,
@@ -93,24 +111,64 @@ async fn export(
     progress.event(Event::Phase("reading the backup".to_owned()));
     let reader = ChunkReader::open(repository).await?;
     let mut entries = reader.entries(backup).await?;
-    forget_storage(&mut entries, &options.selection);
-    let selected = select_entries(&entries, &options.selection)?;
-    let export = Export { reader, backup, entries, progress };
-    match (options.format, output) {
-        (ExportFormat::Sql, ExportOutput::Stream(mut output)) => {
-            sql::write(&export, &selected, output.as_mut()).await
+    let selection = &options.selection;
+    forget_storage(&mut entries, selection);
+    let selected = select_entries(&entries, selection)?;
+    let export = Export { reader, backup, entries, selection, selected, progress };
+    export.plan();
+    progress.event(Event::Phase("writing".to_owned()));
+    match (&options.format, output) {
+        (ExportFormat::Sql(options), ExportOutput::Stream(mut output)) => {
+            sql::write(&export, options, output.as_mut()).await
         }
-        (ExportFormat::Sql, ExportOutput::Directory(_)) => {
+        (ExportFormat::Sql(_), ExportOutput::Directory(_)) => {
             Err(Error::new(ErrorKind::Usage, "SQL is written to a file, not to a directory"))
         }
-        (ExportFormat::Csv, output) => csv::write(&export, &selected, output).await,
+        (ExportFormat::Csv, output) => csv::write(&export, output).await,
+        (ExportFormat::Directory, ExportOutput::Directory(path)) => {
+            directory::write(&export, &path).await
+        }
+        (ExportFormat::Directory, ExportOutput::Stream(_)) => {
+            let message = "a directory cannot be written to a stream";
+            Err(Error::new(ErrorKind::Usage, message).hint("Name one: --output DIR"))
+        }
+    }
+}
+
+impl Export<'_> {
+    /// Tells how much there is to do.
+    fn plan(&self) {
+        let data = self.selected.iter().filter_map(|at| self.entries[*at].data.as_ref());
+        let (tables, bytes) = data.fold((0, 0_u64), |(tables, bytes), data| {
+            (tables + 1, bytes.saturating_add(data.bytes))
+        });
+        self.progress.event(Event::Plan { tables, bytes });
+    }
+
+    /// Positions of the selected entries in the order in which one session restores them.
+    fn in_order(&self) -> Vec<usize> {
+        let mut order: Vec<(Turn, Section, usize)> = self
+            .selected
+            .iter()
+            .map(|at| {
+                let entry = &self.entries[*at];
+                (turn(&self.entries, entry), entry.section, *at)
+            })
+            .collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, _, at)| at).collect()
+    }
+
+    /// What an entry is a part of or speaks about: the table of rows.
+    fn whole_of(&self, entry: &Entry) -> Option<&Entry> {
+        entry.belongs_to.and_then(|at| self.entries.get(at as usize))
     }
 }
 
 /// The error for output that cannot be written.
 fn unwritable(error: std::io::Error) -> Error {
     let kind = match error.kind() {
-        std::io::ErrorKind::StorageFull => ErrorKind::StoreFull,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::StoreFull,
         _ => ErrorKind::Store,
     };
     Error::new(kind, "could not write the export").because(error)

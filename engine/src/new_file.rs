@@ -1,7 +1,7 @@
-//! A file that a command writes: new, for its owner alone, and removed again unless the
-//! work on it was done.
+//! A file that is written for somebody: new, for its owner alone, and removed again unless
+//! the work on it was done.
 
-use pgkeep_engine::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// A file that is removed again unless it is kept.
 #[derive(Debug)]
-pub(super) struct NewFile<'a> {
+pub struct NewFile<'a> {
     path: &'a Path,
     file: File,
     kept: bool,
@@ -20,15 +20,11 @@ impl<'a> NewFile<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyExists`], [`ErrorKind::StoreFull`], [`ErrorKind::Store`].
-    pub(super) fn create(path: &'a Path) -> Result<Self> {
+    pub fn create(path: &'a Path) -> Result<Self> {
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         match opened {
             Ok(file) => Ok(Self { path, file, kept: false }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let message = format!("file \"{}\" already exists", path.display());
-                Err(Error::new(ErrorKind::AlreadyExists, message)
-                    .hint("Name another file; pgkeep never writes over one."))
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(already_there(path)),
             Err(error) => Err(write_error(path, error)),
         }
     }
@@ -37,7 +33,7 @@ impl<'a> NewFile<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Store`].
-    pub(super) fn handle(&self) -> Result<File> {
+    pub fn handle(&self) -> Result<File> {
         self.file.try_clone().map_err(|error| write_error(self.path, error))
     }
 
@@ -45,7 +41,7 @@ impl<'a> NewFile<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::StoreFull`], [`ErrorKind::Store`].
-    pub(super) fn keep(mut self) -> Result<()> {
+    pub fn keep(mut self) -> Result<()> {
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = File::open(parent.unwrap_or(Path::new(".")));
         let synced = self.file.sync_all().and_then(|()| directory?.sync_all());
@@ -65,6 +61,13 @@ impl Drop for NewFile<'_> {
             tracing::warn!("could not remove unfinished file \"{path}\": {error}");
         }
     }
+}
+
+/// The error for a file that is there already.
+pub(crate) fn already_there(path: &Path) -> Error {
+    let message = format!("file \"{}\" already exists", path.display());
+    Error::new(ErrorKind::AlreadyExists, message)
+        .hint("Name another one; pgkeep never writes over a file.")
 }
 
 fn write_error(path: &Path, error: io::Error) -> Error {
