@@ -15,22 +15,11 @@ every_major!(
 /// A database with every type, every shape of relation and every other kind of object.
 pub(crate) fn everything(server: &Server) -> Database<'_> {
     let database = server.database();
-    for fixture in ["types.sql", "relations.sql", "objects.sql"] {
-        database.load(fixture, &[]);
-    }
-    for (major, fixture) in [
-        (15, "relations-15.sql"),
-        (16, "relations-16.sql"),
-        (17, "relations-17.sql"),
-        (18, "relations-18.sql"),
-        (15, "objects-15.sql"),
-        (17, "objects-17.sql"),
-        (18, "objects-18.sql"),
-    ] {
-        if server.major() >= major {
-            database.load(fixture, &[]);
-        }
-    }
+    database.load("types.sql", &[]);
+    database.load_for_version("relations");
+    database.load_for_version("objects");
+    database.load("objects-rare.sql", &[]);
+    database.load("objects-foreign.sql", &[]);
     database
 }
 
@@ -168,6 +157,15 @@ fn exported_sql_creates_the_database_by_whatever_name_it_has() {
         assert_eq!(setting, "5MB\n");
     }
     assert_eq!(elsewhere.query("SELECT count(*) FROM pg_class WHERE relname = 'jobs'"), "0\n");
+}
+
+#[test]
+fn a_part_of_a_database_does_not_create_it() {
+    let source = platform(Server::shared(18), "0.002");
+    let repository = repository();
+    repository.backup(&source.uri(), &["-t", "jobs"]);
+    let refused = repository.run(["export", "--create"]).code(1);
+    assert!(refused.stderr.contains("Leave out --create"), "{}", refused.stderr);
 }
 
 fn percent(name: &str) -> String {

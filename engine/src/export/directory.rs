@@ -13,7 +13,7 @@
 use super::archive::{Contents, Header, Item, Part};
 use super::large_objects::{Piece, Pieces};
 use super::{Export, ExportReport, unwritable};
-use crate::catalog::{Aspect, Selection, rows_target, select_database};
+use crate::catalog::{Aspect, Selection, drops, rows_target, select_database};
 use crate::new_file::NewFile;
 use crate::postgres::literal;
 use crate::{Error, ErrorKind, Result};
@@ -35,8 +35,9 @@ const SETTINGS: [(&str, &str); 3] = [
 
 /// In place of SQL where there is none: `pg_restore` sets an owner only where it can drop.
 const NOT_DROPPED: &str = "-- goes with what it belongs to\n";
-/// Behind a comment `pg_restore` looks for no DROP to put IF EXISTS into.
-const TAKES_NO_IF_EXISTS: &str = "-- takes no IF EXISTS\n";
+/// Behind a comment `pg_restore` looks for no DROP to put IF EXISTS into: for what is dropped
+/// in other words than it looks for, and so says it already where it can.
+const TAKES_NO_IF_EXISTS: &str = "-- no IF EXISTS goes in here\n";
 const NOT_CREATED: &str = "-- comes with every database\n";
 
 pub(super) async fn write(export: &Export<'_>, path: &Path) -> Result<ExportReport> {
@@ -269,7 +270,7 @@ impl<'a> Plan<'a> {
             kind: kind(entry),
             part: if is_satellite(entry) { Part::Same } else { part(entry) },
             create: &create(entry),
-            drop: &drop_sql(entry, owner.is_some()),
+            drop: &drop_sql(&self.export.entries, at, owner.is_some()),
             copy: &copy(entry, encoding),
             schema: entry.schema.as_deref(),
             tablespace: tablespace(entry, self.export.selection),
@@ -400,12 +401,29 @@ fn create(entry: &Entry) -> String {
     }
 }
 
-fn drop_sql(entry: &Entry, owned: bool) -> String {
+/// Whether `pg_restore` finds where in a drop to put IF EXISTS, or knows that it cannot.
+fn takes_if_exists(entry: &Entry, drop: &str) -> bool {
+    match entry.kind {
+        EntryKind::Known(
+            Kind::CheckConstraint
+            | Kind::Constraint
+            | Kind::Default
+            | Kind::ForeignKey
+            | Kind::LargeObject,
+        ) => true,
+        _ if drop.starts_with("CREATE OR REPLACE VIEW ") => true,
+        _ => drop.strip_prefix("DROP ").is_some_and(|rest| rest.starts_with(kind(entry))),
+    }
+}
+
+fn drop_sql(entries: &[Entry], at: usize, owned: bool) -> String {
+    let entry = &entries[at];
     match &entry.drop {
-        Some(drop) if entry.kind == Kind::DefaultAcl => {
-            format!("{TAKES_NO_IF_EXISTS}{}\n", drop.trim_end())
+        Some(drop) if takes_if_exists(entry, drop) => format!("{}\n", drop.trim_end()),
+        Some(_) => {
+            let drops = drops(entries, &BTreeSet::from([at]), true).join("\n");
+            format!("{TAKES_NO_IF_EXISTS}{}\n", drops.trim_end())
         }
-        Some(drop) => format!("{}\n", drop.trim_end()),
         None if owned => NOT_DROPPED.to_owned(),
         None => String::new(),
     }

@@ -161,6 +161,11 @@ impl Script<'_> {
     fn database(&mut self) -> Result<()> {
         let export = self.export;
         let database = select_database(&export.entries, export.selection);
+        if !database.iter().any(|at| export.entries[*at].kind == Kind::Database) {
+            let message = "backup holds parts of its database and not how to create it";
+            return Err(Error::new(ErrorKind::NotFound, message)
+                .hint("Leave out --create and run the script in a database that you made."));
+        }
         let sealed = export.backup.sealed_part()?;
         let connect = connect(&sealed.database)?;
         if self.options.clean {
