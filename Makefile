@@ -23,6 +23,7 @@ demo:
 
 servers:
 	tests/servers install
+	tests/regression-database install
 
 tools:
 	.ci/tools

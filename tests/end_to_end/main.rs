@@ -21,6 +21,7 @@ mod odd_rows;
 mod oracle;
 mod random_rows;
 mod refusals;
+mod regression;
 mod rights;
 mod round_trip;
 mod satellites;

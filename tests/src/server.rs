@@ -95,14 +95,13 @@ impl Server {
     }
 
     fn join(major: u32) -> Self {
-        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-        let state_path = checkout.join(".pgkeep-dev/run").join(major.to_string());
+        let state_path = checkout().join(".pgkeep-dev/run").join(major.to_string());
         fs::create_dir_all(state_path.parent().expect("a directory")).expect("state directory");
         let in_use = File::create(state_path.with_extension("use")).expect("use file");
         in_use.lock_shared().expect("lock on the use file");
         let mut state = read_state(&state_path).filter(answers);
         if state.is_none() {
-            let script = checkout.join("tests/servers");
+            let script = checkout().join("tests/servers");
             let mut start = Command::new(script);
             run(start.args(["start", &major.to_string()]));
             state = read_state(&state_path);
@@ -127,15 +126,12 @@ impl Server {
     #[must_use]
     pub fn dedicated(major: u32, options: &Dedicated<'_>) -> Self {
         let programs = Self::shared(major).programs.clone();
-        let home = tempfile::Builder::new().prefix("pgkeep-test-server-").tempdir();
-        let home = home.expect("a directory for the server");
-        fs::set_permissions(home.path(), Permissions::from_mode(0o755)).expect("permissions");
+        let home = programs.home();
         let parent = options.directory.unwrap_or(home.path());
         let data = parent.join("data");
         fs::create_dir(&data).expect("data directory");
         fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("permissions");
         programs.give(&data);
-        programs.give(home.path());
         run(programs.server_program("initdb").arg("-D").arg(&data).args([
             "-U",
             "postgres",
@@ -159,6 +155,46 @@ impl Server {
         }
         let settings = DEDICATED_SETTINGS.iter().chain(options.settings);
         arguments.extend(settings.map(|(name, value)| format!("--{name}={value}")));
+        Self::start(major, programs, data, arguments, home)
+    }
+
+    /// Starts a server of PostgreSQL 15 for this test alone that has the database
+    /// `regression`: what PostgreSQL's own regression tests leave behind. Its `pg_dump` is of
+    /// the server's own release. PostgreSQL's test provider of security labels,
+    /// `dummy`, is loaded. As [`Server::dedicated`], to be called from the test's thread.
+    ///
+    /// # Panics
+    /// When `tests/regression-database install` was not run.
+    #[must_use]
+    pub fn regression() -> Self {
+        let script = checkout().join("tests/regression-database");
+        let prepared = run(Command::new(script).arg("path"));
+        let prepared = PathBuf::from(String::from_utf8_lossy(&prepared).trim());
+        let programs = Programs {
+            server: prepared.join("root/usr/lib/postgresql/15/bin"),
+            client: prepared.join("bin"),
+            run_as: Self::shared(15).programs.run_as.clone(),
+        };
+        let home = programs.home();
+        let data = home.path().join("data");
+        // With its owner, who is the server's user.
+        run(Command::new("cp").arg("-a").arg(prepared.join("data")).arg(&data));
+        let settings = DEDICATED_SETTINGS.iter().map(|(name, value)| format!("--{name}={value}"));
+        let provider = prepared.join("source/src/test/regress/dummy_seclabel");
+        let own = [
+            format!("--unix_socket_directories={}", home.path().display()),
+            format!("--session_preload_libraries={}", provider.display()),
+        ];
+        Self::start(15, programs, data, settings.chain(own).collect(), home)
+    }
+
+    fn start(
+        major: u32,
+        programs: Programs,
+        data: PathBuf,
+        arguments: Vec<String>,
+        home: tempfile::TempDir,
+    ) -> Self {
         let (child, port) = programs.start(&data, &arguments, home.path());
         Self {
             major,
@@ -275,6 +311,15 @@ impl Programs {
         command
     }
 
+    /// A directory for a server and its Unix socket.
+    fn home(&self) -> tempfile::TempDir {
+        let home = tempfile::Builder::new().prefix("pgkeep-test-server-").tempdir();
+        let home = home.expect("a directory for the server");
+        fs::set_permissions(home.path(), Permissions::from_mode(0o755)).expect("permissions");
+        self.give(home.path());
+        home
+    }
+
     /// Makes the server's user the owner of a file or directory of ours.
     fn give(&self, path: &Path) {
         let number = |option: &str| {
@@ -315,6 +360,10 @@ impl Programs {
         }
         false
     }
+}
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace")
 }
 
 fn read_state(path: &Path) -> Option<BTreeMap<String, String>> {
