@@ -14,6 +14,7 @@ mod encodings;
 mod export;
 mod export_archive;
 mod hostile_names;
+mod hostile_rows;
 mod interruption;
 mod listing;
 mod logins;
