@@ -215,6 +215,26 @@ fn rows_alone_come_in_without_triggers_when_asked() {
 }
 
 #[test]
+fn inserts_find_columns_that_come_back_in_another_order() {
+    let server = Server::shared(18);
+    let source = server.database();
+    source.query(
+        "CREATE TABLE parent (a text); CREATE TABLE child (b text) INHERITS (parent);
+         ALTER TABLE parent ADD COLUMN c text; INSERT INTO child (a, b, c) VALUES ('a', 'b', 'c')",
+    );
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script.sql");
+    export(&repository, &script, &["--inserts"]);
+    let copy = server.database();
+    psql(&copy, &script, &[]);
+    assert_eq!(source.query("TABLE child"), "a|b|c\n");
+    assert_eq!(copy.query("TABLE child"), "a|c|b\n");
+    assert_eq!(copy.query("SELECT a, b, c FROM child"), "a|b|c\n");
+}
+
+#[test]
 fn inserts_of_another_encoding_come_back_in_any() {
     let server = Server::shared(18);
     for (encoding, letters) in [("LATIN1", "éÿ"), ("EUC_JP", "日本語")] {

@@ -15,7 +15,7 @@ use std::num::NonZeroU32;
 /// How to write rows as INSERT statements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InsertOptions {
-    /// Names the columns in each statement.
+    /// Names the columns in each statement, not only where their order may change.
     pub name_columns: bool,
     /// Rows of one statement, at most.
     pub rows_per_insert: NonZeroU32,
@@ -68,8 +68,12 @@ impl<'a> Inserts<'a> {
         options: &InsertOptions,
     ) -> Self {
         let names: Vec<String> = data.columns.iter().map(|column| identifier(column)).collect();
-        // Without names the server takes values for all columns, in the table's order.
-        let unnamed = relation.filter(|_| !options.name_columns).map(|relation| {
+        // Without names the server takes values for all columns, in the table's order. A child
+        // that is made anew may have another order: columns that its parents gained later
+        // come first.
+        let unnamed =
+            relation.filter(|relation| !options.name_columns && relation.parents.is_empty());
+        let unnamed = unnamed.map(|relation| {
             relation.columns.iter().map(|column| match column.generated.as_str() {
                 "" => Slot::Value(form(Some(&column.type_name))),
                 _ => Slot::Default,
@@ -339,6 +343,9 @@ mod tests {
             "INSERT INTO \"s\".\"t\" (\"i\"\"d\", \"d\") OVERRIDING SYSTEM VALUE VALUES \
              (1, '2000-01-01') ON CONFLICT DO NOTHING;\n"
         );
+        let child = Relation { parents: vec![0], ..relation };
+        let inserts = Inserts::new(&entry(), &data, Some(&child), "UTF8", &options(1));
+        assert!(written(inserts, b"1\tx\n").contains("(\"i\"\"d\", \"d\")"));
         let inserts = Inserts::new(&entry(), &data, None, "UTF8", &options(1));
         assert_eq!(
             written(inserts, b"1\tx\n"),
