@@ -38,14 +38,17 @@ fn pg_restore(server: &Server, path: &Path) -> Command {
 /// Restores with `pg_restore`. Its version 18 sets `transaction_timeout` also where the
 /// server does not know it, and goes on.
 #[track_caller]
-fn restore(copy: &Database<'_>, path: &Path, options: &[&str]) {
-    let mut command = pg_restore(copy.server(), path);
+pub(crate) fn restore(copy: &Database<'_>, path: &Path, options: &[&str]) {
+    let server = copy.server();
+    // The regression database's server comes with older programs.
+    let mut command = pg_restore(Server::shared(18), path);
+    command.env("PGHOST", server.socket_directory()).env("PGPORT", server.port().to_string());
     let run = Outcome::of(command.args(["-d", copy.name()]).args(options));
     let errors = run.stderr.lines().filter(|line| line.contains("error:"));
     let others = errors.filter(|line| !line.contains("\"transaction_timeout\""));
     let others: Vec<_> = others.collect();
     assert_eq!(others, Vec::<&str>::new(), "{}", run.stderr);
-    if copy.server().major() >= 17 {
+    if server.major() >= 17 {
         assert_eq!(run.stderr, "");
         let _ = run.ok();
     }

@@ -22,8 +22,30 @@ fn regression_database_comes_back() {
     let repository = repository();
     repository.backup(&source.uri(), &["-j", "2"]);
     repository.restore(&copy.uri(), &["-j", "2"]);
-    source.assert_same_schema(&copy);
+    assert_comes_back(&source, &copy);
+}
 
+#[test]
+fn exports_of_the_regression_database_come_back() {
+    let server = Server::regression();
+    let source = Database::adopt(&server, "regression");
+    let repository = repository();
+    repository.backup(&source.uri(), &["-j", "2"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (script, archive) = (path("script.sql"), path("archive"));
+    let _ = repository.run(["export", "-o", &script]).ok();
+    let _ = repository.run(["export", "--format", "directory", "-o", &archive]).ok();
+    let copy = server.database();
+    crate::export::psql(&copy, script.as_ref(), &[]);
+    assert_comes_back(&source, &copy);
+    let copy = server.database();
+    crate::export_archive::restore(&copy, archive.as_ref(), &["-j2"]);
+    assert_comes_back(&source, &copy);
+}
+
+fn assert_comes_back(source: &Database<'_>, copy: &Database<'_>) {
+    source.assert_same_schema(copy);
     source.query(&format!("REFRESH MATERIALIZED VIEW {STALE}"));
     let (mut before, mut after) = (source.digests(), copy.digests());
     for table in COLUMNS_MOVE {
