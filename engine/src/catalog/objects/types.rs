@@ -58,7 +58,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
 }
 
 /// Columns of `pg_type t` that [`named`] needs, from [`FROM`].
-pub(in crate::catalog) const COLUMNS: &str = "t.oid, n.nspname, t.typname, t.typarray, t.typrelid, \
+pub(in crate::catalog) const COLUMNS: &str = "t.oid, n.oid AS schema, n.nspname, t.typname, t.typarray, t.typrelid, \
     r.rolname AS owner, t.typacl AS acl, pg_catalog.acldefault('T', t.typowner) AS standard";
 
 /// Types with their schemas and owners.
@@ -85,6 +85,8 @@ pub(in crate::catalog) fn named(row: &Row, kind: Kind, word: &str) -> Result<Dra
         default: array::optional_elements(row.optional("standard")?)?.unwrap_or_default(),
     });
     draft.target = Some(target);
+    // pg_depend says so too, but not of a shell.
+    draft.depends_on.push(Address::new("pg_namespace", row.parse("schema")?));
     Ok(draft)
 }
 
@@ -98,6 +100,7 @@ pub(in crate::catalog) fn shell(of: &mut Draft) -> Draft {
     shell.body =
         format!("CREATE TYPE {};", qualified(of.schema.as_deref().unwrap_or_default(), &of.name))
             .into();
+    shell.depends_on.clone_from(&of.depends_on);
     of.depends_on.extend(shell.address);
     shell
 }

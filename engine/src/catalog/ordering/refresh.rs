@@ -101,11 +101,16 @@ fn partitions(graph: &Graph) -> HashMap<usize, Vec<usize>> {
 
 fn below(table: usize, partitions: &HashMap<usize, Vec<usize>>) -> Vec<usize> {
     let mut found = Vec::new();
+    // A server may say that a table is a partition of itself.
+    let mut seen = HashSet::from([table]);
     let mut open = vec![table];
     while let Some(table) = open.pop() {
-        let parts = partitions.get(&table).map_or(&[][..], Vec::as_slice);
-        found.extend_from_slice(parts);
-        open.extend_from_slice(parts);
+        for part in partitions.get(&table).map_or(&[][..], Vec::as_slice) {
+            if seen.insert(*part) {
+                found.push(*part);
+                open.push(*part);
+            }
+        }
     }
     found
 }

@@ -155,6 +155,10 @@ fn levels(graph: &Graph) -> HashMap<usize, usize> {
             );
         }
     }
+    // Where to enter a circle, and which way to go on, decides who is passed over.
+    for others in references.values_mut() {
+        others.sort_by(|a, b| compare(graph, *a, *b));
+    }
     let mut tables: Vec<usize> = references.keys().copied().collect();
     tables.sort_by(|a, b| compare(graph, *a, *b));
     let mut levels: HashMap<usize, usize> = HashMap::new();
