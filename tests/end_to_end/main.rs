@@ -31,6 +31,7 @@ mod selection;
 mod sessions;
 mod single_file;
 mod snapshots;
+mod statistics;
 mod storage;
 mod stranger;
 mod upgrade;

@@ -7,6 +7,14 @@ every_major!(unchanged_database_adds_little);
 
 fn unchanged_database_adds_little(server: &Server) {
     let source = platform(server, "0.05");
+    // What the server found out by itself in between would be a change.
+    source.query(
+        "DO $$ DECLARE t regclass; BEGIN
+           FOR t IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384
+             AND relpersistence <> 't' AND relnamespace <> 'pg_toast'::regnamespace
+           LOOP EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', t); END LOOP;
+         END $$; ANALYZE",
+    );
     let repository = repository();
     repository.backup(&source.uri(), &[]);
     let first = repository.size_bytes();

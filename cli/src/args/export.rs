@@ -39,6 +39,10 @@ pub(crate) struct ExportArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Target")]
     pub(crate) output: Option<PathBuf>,
 
+    /// Optimizer statistics too, which PostgreSQL 18 and newer take
+    #[arg(long, conflicts_with = "no_statistics", help_heading = "Target")]
+    pub(crate) statistics: bool,
+
     /// Drop objects before they are created
     #[arg(short = 'c', long, conflicts_with = "data_only", help_heading = SQL)]
     pub(crate) clean: bool,

@@ -56,6 +56,18 @@ pub(crate) struct RestoreArgs {
           help_heading = "Target")]
     pub(crate) rename_schemas: Vec<(String, String)>,
 
+    /// Analyze all tables that got rows, also those whose statistics are in the backup
+    ///
+    /// Without this and --no-analyze, what is analyzed at the end is what gets no statistics from
+    /// the backup: those of tables that had none, and all where the server is older than
+    /// PostgreSQL 18.
+    #[arg(long, conflicts_with = "no_analyze", help_heading = "Target")]
+    pub(crate) analyze: bool,
+
+    /// Analyze no tables
+    #[arg(long, help_heading = "Target")]
+    pub(crate) no_analyze: bool,
+
     /// Print what would be done, change nothing
     #[arg(long, help_heading = "Target")]
     pub(crate) dry_run: bool,

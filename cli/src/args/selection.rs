@@ -39,6 +39,14 @@ pub(crate) struct SelectionArgs {
     #[arg(short = 'a', long)]
     pub(crate) data_only: bool,
 
+    /// Optimizer statistics only, neither definitions nor rows
+    #[arg(long, conflicts_with_all = ["schema_only", "data_only", "no_statistics"])]
+    pub(crate) statistics_only: bool,
+
+    /// No optimizer statistics
+    #[arg(long)]
+    pub(crate) no_statistics: bool,
+
     /// No owners: everything is to be owned by the role that restores
     #[arg(short = 'O', long)]
     pub(crate) no_owner: bool,
@@ -57,7 +65,7 @@ pub(crate) struct SelectionArgs {
 }
 
 /// Flags that leave something out, as typed, and what that is.
-type Flags = [(&'static str, bool, &'static [Aspect]); 6];
+type Flags = [(&'static str, bool, &'static [Aspect]); 8];
 
 impl SelectionArgs {
     /// What the options mean.
@@ -93,8 +101,10 @@ impl SelectionArgs {
 
     fn flags(&self) -> Flags {
         [
-            ("--schema-only", self.schema_only, &[Aspect::Rows]),
-            ("--data-only", self.data_only, &[Aspect::Definitions]),
+            ("--schema-only", self.schema_only, &[Aspect::Rows, Aspect::Statistics]),
+            ("--data-only", self.data_only, &[Aspect::Definitions, Aspect::Statistics]),
+            ("--statistics-only", self.statistics_only, &[Aspect::Definitions, Aspect::Rows]),
+            ("--no-statistics", self.no_statistics, &[Aspect::Statistics]),
             ("--no-owner", self.no_owner, &[Aspect::Owners]),
             ("--no-privileges", self.no_privileges, &[Aspect::Privileges]),
             ("--no-tablespaces", self.no_tablespaces, &[Aspect::Tablespaces]),

@@ -5,6 +5,7 @@ use crate::access::{Context, Reads};
 use crate::args::{ExportArgs, ExportFormat as Format};
 use crate::exit::Exit;
 use crate::output::{Labels, Running, counted};
+use pgkeep_engine::catalog::Aspect;
 use pgkeep_engine::export::{
     self, ExportFormat, ExportOptions, ExportOutput, ExportReport, InsertOptions, RowStatements,
     SqlOptions,
@@ -40,7 +41,12 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         let message = "the export and JSON cannot both go to standard output";
         return Err(Error::new(ErrorKind::Usage, message).hint("Name a file: --output FILE"));
     }
-    let options = ExportOptions { selection: args.selection.selection(), format: format(args)? };
+    let mut selection = args.selection.selection();
+    if !args.statistics && !args.selection.statistics_only {
+        // Nobody knows which server reads it, and one before 18 would stop there.
+        selection.without.insert(Aspect::Statistics);
+    }
+    let options = ExportOptions { selection, format: format(args)? };
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let backup = repository.find(&args.backup).await?;
     let export = Export { repository: &repository, backup: &backup, options: &options };

@@ -7,7 +7,7 @@ use crate::args::RestoreArgs;
 use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, duration, printable, rfc3339};
 use pgkeep_engine::Result;
-use pgkeep_engine::restore::{self, RestoreOptions, RestoreReport};
+use pgkeep_engine::restore::{self, Analyze, RestoreOptions, RestoreReport};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ struct Summary {
     tables: u64,
     rows: u64,
     plain_bytes: u64,
+    /// Tables that were analyzed at the end.
+    analyzed: u64,
     /// The SQL of what is dropped first.
     drops: Vec<String>,
     entries: Vec<EntrySummary>,
@@ -54,6 +56,11 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
         clean: args.clean,
         if_exists: args.if_exists,
         rename_schemas: args.rename_schemas.clone(),
+        analyze: match (args.analyze, args.no_analyze) {
+            (true, _) => Analyze::All,
+            (_, true) => Analyze::Never,
+            _ => Analyze::Missing,
+        },
         dry_run: args.dry_run,
     };
     let running = Running::start(context.output, LABELS, "starting");
@@ -83,6 +90,7 @@ fn summary(report: RestoreReport, dry_run: bool) -> Summary {
         tables: report.tables,
         rows: report.rows,
         plain_bytes: report.bytes,
+        analyzed: report.analyzed,
         drops: report.drops,
         entries: entries.collect(),
         warnings: report.warnings,

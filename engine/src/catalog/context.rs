@@ -103,6 +103,11 @@ impl<'a> Context<'a> {
             .collect()
     }
 
+    /// The server's version as `server_version_num` gives it.
+    pub(crate) fn version(&self) -> u32 {
+        self.session.version()
+    }
+
     /// The server's major version.
     pub(crate) fn major(&self) -> u32 {
         self.session.major()

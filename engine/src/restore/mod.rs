@@ -4,12 +4,13 @@
 //! manifest -> entries -> selection -> plan
 //! first     drops, definitions                       one after another
 //! then      rows, indexes, constraints, triggers …   side by side, as each can begin
-//! last      privileges, materialized views, event triggers
+//! last      privileges, materialized views, statistics, event triggers
 //! ```
 //!
 //! Nothing here parses SQL or passes through a shell: an entry's SQL is sent as it was
 //! stored, names are quoted where this program writes SQL itself.
 
+mod analyze;
 mod load;
 mod plan;
 mod privileges;
@@ -22,7 +23,8 @@ use crate::postgres::{ServerError, Session, Settings, WireSession};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result, clock};
-use pgkeep_format::entry::Entry;
+pub use analyze::Analyze;
+use pgkeep_format::entry::{Entry, Kind};
 use pgkeep_format::id::BackupId;
 use plan::Plan;
 use rename::Rename;
@@ -63,6 +65,8 @@ pub struct RestoreOptions {
     pub if_exists: bool,
     /// Schemas to restore under another name: pairs of old and new.
     pub rename_schemas: Vec<(String, String)>,
+    /// Which tables to analyze at the end.
+    pub analyze: Analyze,
     /// Plans and changes nothing.
     pub dry_run: bool,
 }
@@ -84,6 +88,8 @@ pub struct RestoreReport {
     pub rows: u64,
     /// Bytes of these rows, plain.
     pub bytes: u64,
+    /// Tables that were analyzed at the end.
+    pub analyzed: u64,
     /// When it began and was done, microseconds since 1970 UTC.
     pub started_at: i64,
     /// See `started_at`.
@@ -132,22 +138,26 @@ async fn restore(
     let entries = Arc::new(entries);
     let rename = Rename::new(&options.rename_schemas)?;
 
-    let asked = select_entries(&entries, &options.selection)?;
+    let mut asked = select_entries(&entries, &options.selection)?;
     let target = target::open(settings, &entries, backup, options).await?;
+    if !target.takes_statistics() {
+        asked.retain(|at| entries[*at].kind != Kind::StatisticsData);
+    }
     let selected = target.complete(&entries, &asked, options, &rename)?;
     let plan = Plan::new(&entries, &selected, &asked, options);
     let mut warnings = target.left_behind(&entries, &selected, &rename);
-    let rows_alone =
-        options.selection.is_without(Aspect::Definitions) && target.may_load_unchecked().await?;
-    if options.selection.is_without(Aspect::Definitions) && !rows_alone {
+    let (tables, rows, bytes) = plan.sums(&entries);
+    let into_tables = tables > 0 && options.selection.is_without(Aspect::Definitions);
+    let rows_alone = into_tables && target.may_load_unchecked().await?;
+    if into_tables && !rows_alone {
         warnings.push(ROWS_ARE_CHECKED.to_owned());
     }
-    let (tables, rows, bytes) = plan.sums(&entries);
     progress.event(Event::Plan { tables, bytes });
     for warning in &warnings {
         progress.event(Event::Warning(warning.clone()));
     }
 
+    let mut analyzed = 0;
     if !options.dry_run {
         target.clean(&plan, &rename, options).await?;
         let loader = load::Loader::new(&reader, backup, &entries, &rename)?;
@@ -167,6 +177,10 @@ async fn restore(
             target.reset_privileges(&before).await?;
         }
         run.one_by_one(&plan.after).await?;
+        let done = analyze::run(&run, &plan, options.analyze, options.jobs).await?;
+        analyzed = done.tables;
+        warnings.extend(done.warnings);
+        run.one_by_one(&plan.last).await?;
     }
     Ok(RestoreReport {
         backup: backup.clear.id,
@@ -176,6 +190,7 @@ async fn restore(
         tables,
         rows,
         bytes,
+        analyzed,
         started_at,
         finished_at: clock::now_micros(),
         warnings,

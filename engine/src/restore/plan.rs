@@ -15,8 +15,12 @@ pub(super) struct Plan {
     pub(super) before: Vec<usize>,
     /// Rows and what comes after them.
     pub(super) beside: Vec<Step>,
-    /// Privileges, then refreshes, then event triggers.
+    /// Privileges, then refreshes.
     pub(super) after: Vec<usize>,
+    /// Optimizer statistics.
+    pub(super) statistics: Vec<usize>,
+    /// Event triggers.
+    pub(super) last: Vec<usize>,
 }
 
 /// An entry restored beside others.
@@ -43,20 +47,24 @@ impl Plan {
     ) -> Self {
         let mut before = Vec::new();
         let mut beside = Vec::new();
-        let mut after = Vec::new();
+        let (mut privileges, mut refreshes) = (Vec::new(), Vec::new());
+        let (mut statistics, mut last) = (Vec::new(), Vec::new());
         for position in selected {
             let entry = &entries[*position];
-            match turn(entries, entry) {
-                Turn::Before => before.push(*position),
-                Turn::Beside => beside.push(*position),
-                turn => after.push((turn, *position)),
-            }
+            let turn = match turn(entries, entry) {
+                Turn::Before => &mut before,
+                Turn::Beside => &mut beside,
+                Turn::Privileges => &mut privileges,
+                Turn::Refresh => &mut refreshes,
+                Turn::Statistics => &mut statistics,
+                Turn::EventTriggers => &mut last,
+            };
+            turn.push(*position);
         }
-        after.sort_unstable();
         let drops =
             if options.clean { drops(entries, asked, options.if_exists) } else { Vec::new() };
-        let after = after.into_iter().map(|(_, position)| position).collect();
-        Self { drops, before, beside: steps(entries, &beside), after }
+        let after = [privileges, refreshes].concat();
+        Self { drops, before, beside: steps(entries, &beside), after, statistics, last }
     }
 
     /// Tables, rows and bytes of rows.
@@ -70,7 +78,8 @@ impl Plan {
     /// All entries, by kind and name, in the order of the phases.
     pub(super) fn names(&self, entries: &[Entry]) -> Vec<(String, String)> {
         let beside = self.beside.iter().map(|step| step.entry);
-        let all = self.before.iter().copied().chain(beside).chain(self.after.iter().copied());
+        let after = self.after.iter().chain(&self.statistics).chain(&self.last).copied();
+        let all = self.before.iter().copied().chain(beside).chain(after);
         all.map(|position| {
             let entry = &entries[position];
             let name = match &entry.schema {

@@ -2,7 +2,9 @@
 
 use super::plan::Plan;
 use super::rename::Rename;
-use super::{ROWS_ALONE, RestoreOptions, SESSION_SETTINGS, describe, failed, privileges, sqlstate};
+use super::{
+    ROWS_ALONE, RestoreOptions, SESSION_SETTINGS, analyze, describe, failed, privileges, sqlstate,
+};
 use crate::catalog::{Aspect, select_database};
 use crate::postgres::{Session, Settings, identifier};
 use crate::repository::Backup;
@@ -114,6 +116,12 @@ impl Target {
 
     pub(super) fn database(&self) -> &str {
         self.settings.database()
+    }
+
+    /// Whether the server takes optimizer statistics; one that is not there yet is taken for
+    /// one that does.
+    pub(super) fn takes_statistics(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| analyze::takes_statistics(session.major()))
     }
 
     /// Whether rows may come in without firing triggers and checking foreign keys.

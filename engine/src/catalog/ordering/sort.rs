@@ -48,7 +48,6 @@ const KINDS: &[Kind] = &[
     Kind::SequenceSet,
     Kind::LargeObject,
     Kind::LargeObjectData,
-    Kind::StatisticsData,
     Kind::Constraint,
     Kind::CheckConstraint,
     Kind::Index,
@@ -71,6 +70,7 @@ const KINDS: &[Kind] = &[
     Kind::Acl,
     // A view is refreshed by its owner, who may need the privileges.
     Kind::MaterializedViewData,
+    Kind::StatisticsData,
     // Fires on all that would be made after it.
     Kind::EventTrigger,
 ];

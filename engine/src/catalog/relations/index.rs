@@ -65,6 +65,11 @@ impl Indexes {
         self.positions.get(&oid).map(|position| &self.list[*position])
     }
 
+    /// All that are backed up.
+    pub(in crate::catalog) fn valid(&self) -> impl Iterator<Item = &IndexFacts> {
+        self.list.iter().filter(|index| index.valid)
+    }
+
     /// The addresses of all attachments of parts to a partitioned index, at any depth.
     pub(in crate::catalog) fn attachments_below(&self, oid: u32) -> Vec<Address> {
         let mut found = Vec::new();

@@ -4,6 +4,7 @@
 mod column;
 mod constraint;
 mod index;
+mod optimizer_statistics;
 mod policy;
 pub(in crate::catalog) mod relation;
 mod sequence;
@@ -43,5 +44,9 @@ pub(in crate::catalog) async fn read(
     drafts.extend(trigger::read(context, &relations).await?);
     drafts.extend(policy::read(context, &relations).await?);
     drafts.extend(statistics::read(context, &relations).await?);
+    if !selection.is_without(Aspect::Statistics) {
+        let wanted = &selected.relations;
+        drafts.extend(optimizer_statistics::read(context, &relations, &indexes, wanted).await?);
+    }
     Ok(drafts)
 }

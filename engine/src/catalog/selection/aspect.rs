@@ -7,10 +7,12 @@ use pgkeep_format::entry::Kind;
 /// Something that a selection can be without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Aspect {
-    /// Everything but rows, sequence values and large objects.
+    /// Everything but rows, sequence values, large objects and statistics.
     Definitions,
     /// Rows, sequence values and large objects.
     Rows,
+    /// Optimizer statistics.
+    Statistics,
     /// Who owns what.
     Owners,
     /// Privileges, default ones too.
@@ -57,6 +59,7 @@ impl Selection {
                 definitions || rows
             }
             Kind::TableData | Kind::SequenceSet | Kind::LargeObject | Kind::LargeObjectData => rows,
+            Kind::StatisticsData => !self.is_without(Aspect::Statistics),
             // It is filled by a definition of its own from rows.
             Kind::MaterializedViewData => definitions && rows,
             _ => definitions,

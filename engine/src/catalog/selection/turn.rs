@@ -13,6 +13,8 @@ pub enum Turn {
     Privileges,
     /// Refreshes of materialized views, which run with their owners' privileges.
     Refresh,
+    /// Optimizer statistics: the server changes them as rows come and indexes are built.
+    Statistics,
     /// Event triggers, which would fire for all that is restored after them.
     EventTriggers,
 }
@@ -25,6 +27,7 @@ pub fn turn(entries: &[Entry], entry: &Entry) -> Turn {
     match &entry.kind {
         EntryKind::Known(Kind::Acl | Kind::DefaultAcl) => Turn::Privileges,
         EntryKind::Known(Kind::MaterializedViewData) => Turn::Refresh,
+        EntryKind::Known(Kind::StatisticsData) => Turn::Statistics,
         EntryKind::Known(Kind::EventTrigger) => Turn::EventTriggers,
         _ if is_satellite && whole.is_some_and(|whole| whole.kind == Kind::EventTrigger) => {
             Turn::EventTriggers
