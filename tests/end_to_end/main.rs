@@ -16,6 +16,7 @@ mod export_archive;
 mod hostile_names;
 mod hostile_rows;
 mod interruption;
+mod kinds;
 mod listing;
 mod logins;
 mod odd_rows;
