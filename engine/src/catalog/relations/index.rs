@@ -25,6 +25,8 @@ pub(in crate::catalog) struct IndexFacts {
     /// `name='value', …`.
     pub(in crate::catalog) options: Option<String>,
     tablespace: Option<String>,
+    /// Whether the server may have statistics of its columns: only of expressions.
+    pub(in crate::catalog) has_expressions: bool,
     /// (column number, target) of expression columns that have one.
     statistics: Vec<(i16, i32)>,
     /// The partitioned index that it is a part of, 0 for none.
@@ -96,7 +98,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Indexes> {
                         || pg_catalog.quote_literal(o.option_value), ', ' ORDER BY u.n) \
                  FROM pg_catalog.unnest(c.reloptions) WITH ORDINALITY AS u(option, n), \
                       pg_catalog.pg_options_to_table(ARRAY[u.option]) AS o) END AS options, \
-                st.statistics \
+                i.indexprs IS NOT NULL AS has_expressions, st.statistics \
          FROM pg_catalog.pg_index i \
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
          JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
@@ -146,6 +148,7 @@ fn facts(row: &Row) -> Result<IndexFacts> {
         definition: row.text("definition")?.to_owned(),
         options: owned("options")?,
         tablespace: owned("spcname")?,
+        has_expressions: row.bool("has_expressions")?,
         statistics: statistics.unwrap_or_default().iter().filter_map(target).collect(),
         parent: match row.optional("inhparent")? {
             Some(_) => row.parse("inhparent")?,

@@ -60,6 +60,11 @@ impl Subject<'_> {
         self.index.map_or(self.table.oid, |index| index.oid)
     }
 
+    /// Whether `pg_stats` may tell of its columns.
+    fn has_columns(&self) -> bool {
+        self.index.is_none_or(|index| index.has_expressions)
+    }
+
     fn name(&self) -> (&str, &str) {
         let of_index = self.index.map(|index| (index.schema.as_str(), index.name.as_str()));
         of_index.unwrap_or((&self.table.schema, &self.table.name))
@@ -171,6 +176,11 @@ async fn of_columns(
     context: &Context<'_>,
     subjects: &[Subject<'_>],
 ) -> Result<HashMap<u32, Vec<String>>> {
+    let subjects: Vec<&Subject<'_>> =
+        subjects.iter().filter(|subject| subject.has_columns()).collect();
+    if subjects.is_empty() {
+        return Ok(HashMap::new());
+    }
     let known: Vec<(&str, &str)> = match context.major() {
         ..=16 => OF_COLUMN.to_vec(),
         _ => [OF_COLUMN, OF_RANGE].concat(),
