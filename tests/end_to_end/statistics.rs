@@ -161,7 +161,7 @@ fn statistics_go_with_a_schema_to_its_other_name() {
 }
 
 #[test]
-fn refused_statistics_are_told_and_made_anew() {
+fn refused_statistics_are_told() {
     let source = newest().database();
     source.query("CREATE TABLE t AS SELECT i % 5 AS id FROM generate_series(1, 500) i; ANALYZE t");
     let repository = repository();
