@@ -19,6 +19,7 @@ mod interruption;
 mod kinds;
 mod listing;
 mod logins;
+mod lying_server;
 mod odd_rows;
 mod oracle;
 mod random_rows;

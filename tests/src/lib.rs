@@ -19,6 +19,7 @@
 mod certificates;
 mod database;
 mod digest;
+pub mod liar;
 mod pgkeep;
 mod server;
 

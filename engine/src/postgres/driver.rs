@@ -2,6 +2,7 @@
 //! open already, with TLS or without, and what its errors mean here.
 
 use super::connect::{Greeting, Login};
+use super::guard::{Guarded, Reason};
 use super::settings::ChannelBinding;
 use super::socket::Stream;
 use super::{ServerError, tls};
@@ -16,6 +17,8 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection};
 pub(super) struct Driver {
     pub(super) client: Client,
     pub(super) connection: JoinHandle<()>,
+    /// Why it ended, where the server sent what nobody can take.
+    pub(super) reason: Reason,
 }
 
 /// "Connects" TLS by handing the stream through: whether there is TLS was settled before.
@@ -72,8 +75,10 @@ pub(super) async fn log_in(stream: Stream, login: Login) -> Result<(Driver, Gree
         config.password(password.reveal());
     }
     let without_password = login.password.is_none();
+    let guarded = Guarded::new(stream);
+    let reason = guarded.reason();
     let (client, connection) = config
-        .connect_raw(stream, Settled)
+        .connect_raw(guarded, Settled)
         .await
         .map_err(|error| login_error(error, without_password))?;
     let on = |name| connection.parameter(name) == Some("on");
@@ -81,11 +86,11 @@ pub(super) async fn log_in(stream: Stream, login: Login) -> Result<(Driver, Gree
         in_hot_standby: on("in_hot_standby"),
         default_transaction_read_only: on("default_transaction_read_only"),
     };
-    Ok((Driver { client, connection: tokio::spawn(run(connection)) }, greeting))
+    Ok((Driver { client, connection: tokio::spawn(run(connection)), reason }, greeting))
 }
 
 /// Moves the bytes and passes notices to the log. How it ends, the next command finds out.
-async fn run(mut connection: Connection<Stream, Stream>) {
+async fn run(mut connection: Connection<Guarded, Guarded>) {
     while let Some(Ok(message)) =
         std::future::poll_fn(|context| connection.poll_message(context)).await
     {
@@ -112,11 +117,10 @@ fn login_error(error: tokio_postgres::Error, without_password: bool) -> Error {
 }
 
 /// What an error of a command means.
-pub(super) fn command_error(error: tokio_postgres::Error) -> Error {
-    match error.as_db_error() {
-        Some(refusal) => ServerError::from_driver(refusal).into_error("server reported an error"),
-        None => {
-            Error::new(ErrorKind::Connection, "connection to the server is lost").because(error)
-        }
+pub(super) fn command_error(error: tokio_postgres::Error, reason: &Reason) -> Error {
+    if let Some(refusal) = error.as_db_error() {
+        return ServerError::from_driver(refusal).into_error("server reported an error");
     }
+    let message = reason.get().unwrap_or("connection to the server is lost");
+    Error::new(ErrorKind::Connection, message).because(error)
 }

@@ -5,6 +5,7 @@
 mod cancel;
 mod connect;
 mod driver;
+mod guard;
 mod quote;
 mod server_error;
 mod session;

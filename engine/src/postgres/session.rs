@@ -5,6 +5,7 @@
 use super::cancel::{Cancel, Key};
 use super::connect;
 use super::driver;
+use super::guard::Reason;
 use super::settings::Settings;
 use crate::{Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,7 @@ pub struct Session {
     client: Option<Client>,
     /// Moves the bytes; ends when the client is gone.
     connection: JoinHandle<()>,
+    reason: Reason,
     cancel: Cancel,
     version: u32,
     backend: u32,
@@ -55,6 +57,7 @@ impl Session {
             cancel: Cancel::new(settings, Key::Driver(driver.client.cancel_token())),
             client: Some(driver.client),
             connection: driver.connection,
+            reason: driver.reason,
             version: 0,
             backend: 0,
             abandoned: AtomicBool::new(false),
@@ -189,7 +192,7 @@ impl Session {
         let guard = Abandon(self);
         let done = command.await;
         std::mem::forget(guard);
-        done.map_err(driver::command_error)
+        done.map_err(|error| driver::command_error(error, &self.reason))
     }
 }
 
@@ -216,10 +219,10 @@ impl Row {
     /// The value of a column, absent when it is NULL.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when the query has no such column.
+    /// [`ErrorKind::Server`] when the answer has no such column, or no text in it.
     pub fn optional(&self, column: &str) -> Result<Option<&str>> {
         self.0.try_get(column).map_err(|error| {
-            Error::new(ErrorKind::Internal, format!("query has no column \"{column}\""))
+            Error::new(ErrorKind::Server, format!("server returned no text for \"{column}\""))
                 .because(error)
         })
     }
@@ -249,7 +252,10 @@ impl Row {
     pub fn parse<T: std::str::FromStr>(&self, column: &str) -> Result<T> {
         let text = self.text(column)?;
         text.parse().map_err(|_| {
-            Error::new(ErrorKind::Server, format!("server returned \"{text}\" for \"{column}\""))
+            Error::new(
+                ErrorKind::Server,
+                format!("server returned \"{text:.100}\" for \"{column}\""),
+            )
         })
     }
 }
