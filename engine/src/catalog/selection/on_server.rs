@@ -51,7 +51,7 @@ enum Scope {
 /// Names the tables that a backup of `selection` must lock, in order of schema and name.
 ///
 /// # Errors
-/// As [`read`](super::read).
+/// As [`read`](crate::catalog::read).
 pub async fn lock_targets(session: &Session, selection: &Selection) -> Result<Vec<LockTarget>> {
     let selected = resolve(session, selection).await?;
     let rows = session
