@@ -2,7 +2,7 @@
 
 use super::inbox::{Inbox, Item, MESSAGE_BYTES_MAX};
 use super::rows::RowReader;
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::RowEncoding;
 use postgres_protocol::message::backend::Message;
 use proptest::prelude::*;
@@ -49,6 +49,16 @@ struct Out {
 
 /// Feeds a stream in pieces of these lengths, the last one again and again.
 fn feed(encoding: RowEncoding, stream: &[u8], pieces: &[usize]) -> Result<Out> {
+    feed_and_count(encoding, stream, pieces, None)
+}
+
+/// The same, for a server that says how many rows it sent.
+fn feed_and_count(
+    encoding: RowEncoding,
+    stream: &[u8],
+    pieces: &[usize],
+    reported: Option<u64>,
+) -> Result<Out> {
     let mut inbox = Inbox::new();
     let mut reader = RowReader::new(encoding);
     let mut out = Out::default();
@@ -67,11 +77,14 @@ fn feed(encoding: RowEncoding, stream: &[u8], pieces: &[usize]) -> Result<Out> {
         out.begun.extend(&bytes[used..]);
         match taken.message {
             Some(Message::CopyDone) => {
-                reader.finish(Some(out.rows.len() as u64))?;
+                reader.finish(reported.or(Some(out.rows.len() as u64)))?;
                 out.done = true;
                 return Ok(out);
             }
-            Some(_) => out.notices += 1,
+            Some(message) => match super::answer(message) {
+                None => out.notices += 1,
+                Some(_) => return Err(Error::new(ErrorKind::Connection, "this is no COPY")),
+            },
             None if rest.is_empty() => return Ok(out),
             None => {
                 let spare = inbox.spare();
@@ -130,7 +143,7 @@ proptest! {
         let mut stream = copy(RowEncoding::CopyBinary, &rows);
         let at = at % stream.len();
         stream[at] = value;
-        if let Ok(out) = feed(RowEncoding::CopyBinary, &stream, &[7]) {
+        if let Ok(out) = feed_and_count(RowEncoding::CopyBinary, &stream, &[7], Some(2)) {
             prop_assert!(!out.done || out.rows.len() == 2);
         }
     }
