@@ -10,7 +10,7 @@
 
 pub mod backup;
 pub mod catalog;
-mod clock;
+pub mod clock;
 pub mod error;
 pub mod export;
 mod new_file;

@@ -127,7 +127,7 @@ async fn rows(repository: &Repository) -> Result<Vec<(Entry, Vec<u8>)>> {
     let backup = repository.find(expected["backups"][1]["id"].as_str().unwrap()).await?;
     let chunks = ChunkReader::open(repository).await?;
     let mut found = Vec::new();
-    for entry in chunks.entries(&backup).await? {
+    for entry in chunks.entries(&backup, backup.database(None)?.entries_stream).await? {
         let Some(data) = entry.data.clone() else { continue };
         let stream = &backup.clear.streams[data.stream as usize];
         found.push((entry, chunks.read_stream(stream, STREAM_LEN_MAX).await?));
@@ -154,7 +154,7 @@ async fn the_golden_repositories_are_whole_and_hold_what_they_should() {
         let said = expected["backups"].as_array().unwrap();
         assert_eq!(ids, said.iter().map(|b| b["id"].as_str().unwrap()).collect::<Vec<_>>());
         let sealed = backups.good[1].sealed_part().unwrap();
-        assert_eq!(sealed.database, expected["database"].as_str().unwrap());
+        assert_eq!(sealed.databases[0].name, expected["database"].as_str().unwrap());
         outcomes.push(rows(&repository).await.unwrap());
     }
     let clients = outcomes[0].iter().find(|(entry, _)| entry.name == "clients").unwrap();

@@ -100,7 +100,7 @@ CONFIG_MAP = {2: ("features", [str]), 3: ("encrypted", bool), 4: ("recipients", 
 STREAM = {1: ("frame_type", range(256)), 2: ("chunks", U64), 3: ("inline", bytes), 4: ("lists", [32])}
 CLEAR = {1: ("id", 16), 2: ("features", [str]), 3: ("kind", U64), 6: ("finished_at", I64),
          9: ("tags", [{1: ("key", str), 2: ("value", str)}]), 12: ("streams", [STREAM])}
-SEALED_PART = {1: ("database", str), 3: ("server_version", U32), 7: ("entries_stream", U32)}
+SEALED_PART = {1: ("databases", [{1: ("name", str), 5: ("entries_stream", U32)}]), 3: ("server_version", U32)}
 DATA = {1: ("stream", U32), 2: ("encoding", U64), 3: ("columns", [str]), 4: ("rows", U64), 5: ("bytes", U64)}
 ENTRY = {1: ("kind", str), 3: ("schema?", str), 4: ("name", str), 10: ("data?", DATA)}
 DIRECTORY = {1: ("objects", [{1: ("name", str), 2: ("offset", U64), 3: ("length", U64)}])}
@@ -134,6 +134,14 @@ def structured(what, data, shape):
     need(end == len(data), f"{what}: bytes follow its end")
     value = shaped(what, value, shape)
     need(not value.get("features"), f"{what} needs a newer reader, for: {value.get('features')}")
+    return value
+
+
+def sealed_part(data):
+    """The sealed part of a manifest."""
+    value = structured("sealed part", data, SEALED_PART)
+    names = [database["name"] for database in value["databases"]]
+    need(names and names == sorted(set(names)), "sealed part: no database, or they are not in order")
     return value
 
 
@@ -399,7 +407,7 @@ class Repository:
 class Backup:
     """One backup: what its manifest says, and its entries."""
 
-    def __init__(self, repository, backup):
+    def __init__(self, repository, backup, database=None):
         found = [name[8:] for name in repository.store.names("backups/[0-9a-f]{32}") if name[8:].startswith(backup)]
         need(len(found) == 1, f"{len(found)} backups have an id that begins with {backup!r}")
         self.repository = repository
@@ -407,8 +415,11 @@ class Backup:
         need(self.clear["kind"] == 1, f"backup {found[0]} is of a kind that this reader does not know")
         header, _, plain = repository.open_frame(f"backup {found[0]}: sealed part", sealed)
         need(header.frame_type == SEALED, "the sealed part is a frame of another type")
-        self.sealed = structured("sealed part", plain, SEALED_PART)
-        data, at, self.entries = b"".join(self.stream(self.sealed["entries_stream"], ENTRIES)), 0, []
+        self.sealed = sealed_part(plain)
+        found = {one["name"]: one for one in self.sealed["databases"] if database in (None, one["name"])}
+        need(len(found) == 1, "name one database of the backup with --database")
+        self.database, = found.values()
+        data, at, self.entries = b"".join(self.stream(self.database["entries_stream"], ENTRIES)), 0, []
         while at < len(data):
             value, at = cbor_item(data, at)
             self.entries.append(shaped("entry", value, ENTRY))
@@ -468,6 +479,7 @@ def run(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository")
     parser.add_argument("--identity", required=True)
+    parser.add_argument("--database", help="which one, of a backup of several")
     parser.add_argument("command", choices=("list", "show", "csv"))
     parser.add_argument("backup", nargs="?", default="", help="the first digits of its id")
     parser.add_argument("table", nargs="?")
@@ -478,10 +490,10 @@ def run(arguments):
         for clear in sorted(repository.backups(), key=lambda clear: (clear["finished_at"], clear["id"])):
             print(clear["id"].hex(), clear["finished_at"], *(f"{tag['key']}={tag['value']}" for tag in clear["tags"]))
         return
-    backup = Backup(repository, options.backup)
+    backup = Backup(repository, options.backup, options.database)
     with_rows = {f"{entry['schema']}.{entry['name']}": entry["data"] for entry in backup.entries if entry["data"]}
     if options.command == "show":
-        print(f"database {backup.sealed['database']!r} of server version {backup.sealed['server_version']}")
+        print(f"database {backup.database['name']!r} of server version {backup.sealed['server_version']}")
         for name, data in with_rows.items():
             print(f"{name!r}: {data['rows']} rows")
         return

@@ -153,6 +153,18 @@ kinds! {
     MaterializedViewData = "MATERIALIZED VIEW DATA",
     /// Optimizer statistics of a relation.
     StatisticsData = "STATISTICS DATA",
+    /// A role: that it exists.
+    Role = "ROLE",
+    /// Attributes of a role.
+    RoleAttributes = "ROLE ATTRIBUTES",
+    /// That a role is a member of another.
+    RoleMembership = "ROLE MEMBERSHIP",
+    /// A setting of a role in all databases.
+    RoleSetting = "ROLE SETTING",
+    /// A tablespace.
+    Tablespace = "TABLESPACE",
+    /// Options of a tablespace.
+    TablespaceOptions = "TABLESPACE OPTIONS",
     /// An object's owner.
     Owner = "OWNER",
     /// An object's privileges.

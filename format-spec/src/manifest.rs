@@ -40,7 +40,7 @@ pub struct ClearPart {
     /// What kind of backup it is.
     #[n(3)]
     pub kind: BackupKind,
-    /// Which database it is of, hashed.
+    /// Which database it is of, hashed; of several databases, which server.
     #[n(4)]
     pub series: SeriesId,
     /// When it was begun, microseconds since 1970 UTC by the writer's clock.
@@ -49,7 +49,7 @@ pub struct ClearPart {
     /// When it was done, microseconds since 1970 UTC by the writer's clock.
     #[n(6)]
     pub finished_at: i64,
-    /// The consistent point: an LSN of the server.
+    /// The consistent point: an LSN of the server; of several databases the least.
     #[n(7)]
     pub lsn: u64,
     /// The program that wrote it, with version.
@@ -73,7 +73,7 @@ pub struct ClearPart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum BackupKind {
-    /// Entries and rows of one database.
+    /// Entries and rows of one database or several.
     #[n(1)]
     Logical,
     /// Files of a whole server; reserved.
@@ -125,36 +125,68 @@ pub struct Totals {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SealedPart {
-    /// The database's name.
+    /// The databases, ascending by name; at least one.
     #[n(1)]
-    pub database: String,
+    pub databases: Vec<Database>,
     /// The server's system identifier (`pg_control_system()`); 0 where it may not be read.
     #[n(2)]
     pub system_identifier: u64,
     /// `server_version_num`.
     #[n(3)]
     pub server_version: u32,
-    /// The encoding of all rows, by PostgreSQL's name for it.
-    #[n(4)]
-    pub encoding: String,
-    /// `pg_current_snapshot()` of the snapshot that the backup saw.
-    #[n(5)]
-    pub snapshot: String,
     /// The timeline of the server.
-    #[n(6)]
+    #[n(4)]
     pub timeline: u32,
-    /// Position of the stream that holds the entries.
-    #[n(7)]
-    pub entries_stream: u32,
+    /// The host that the server was reached at.
+    #[n(5)]
+    pub host: String,
     /// What was said at backup time about what is not in the backup.
-    #[n(8)]
+    #[n(6)]
     pub warnings: Vec<String>,
     /// The options that chose what is in the backup, as typed; empty for all of it.
-    #[n(9)]
+    #[n(7)]
     pub selection: Vec<String>,
-    /// The host that the server was reached at.
-    #[n(10)]
-    pub host: String,
+    /// Position of the stream that holds the entries of what belongs to no database: roles,
+    /// tablespaces. Absent where they are not in the backup.
+    #[n(8)]
+    pub globals_stream: Option<u32>,
+}
+
+impl SealedPart {
+    /// Checks what its shape alone does not say.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] without a database, or where they are not in order.
+    pub fn validate(&self) -> Result<(), FormatError> {
+        if self.databases.is_empty() {
+            return Err(FormatError::invalid("manifest", "it names no database"));
+        }
+        if self.databases.windows(2).any(|pair| pair[0].name >= pair[1].name) {
+            return Err(FormatError::invalid("manifest", "its databases are not in order"));
+        }
+        Ok(())
+    }
+}
+
+/// One database of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Database {
+    /// Its name.
+    #[n(1)]
+    pub name: String,
+    /// The encoding of all its rows, by PostgreSQL's name for it.
+    #[n(2)]
+    pub encoding: String,
+    /// `pg_current_snapshot()` of the snapshot that the backup saw of it.
+    #[n(3)]
+    pub snapshot: String,
+    /// Its consistent point: an LSN of the server.
+    #[n(4)]
+    pub lsn: u64,
+    /// Position of the stream that holds its entries.
+    #[n(5)]
+    pub entries_stream: u32,
 }
 
 /// Writes the body of a manifest from its clear part and its sealed frame.

@@ -13,14 +13,14 @@ use pgkeep_format::id::{
 };
 use pgkeep_format::index::{self, IndexedPack};
 use pgkeep_format::key::{self, KeyMaterial};
-use pgkeep_format::manifest::{self, BackupKind, ClearPart, SealedPart, Tag, Totals};
+use pgkeep_format::manifest::{self, BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::name::{self, KeyName, ObjectName};
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{self, FooterEntry, Trailer};
 use pgkeep_format::single_file::{self, Directory, DirectoryEntry, RecordHeader};
 use pgkeep_format::stream::{self, ChunkReference, Stream};
 use pgkeep_format::{cbor, limits};
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -161,20 +161,27 @@ fn clear_part() -> impl Strategy<Value = ClearPart> {
 }
 
 fn sealed_part() -> impl Strategy<Value = SealedPart> {
-    let texts = (".*", ".*", ".*", ".*", vec(".*", 0..3), vec(".*", 0..3));
-    (texts, any::<u64>(), any::<[u32; 3]>()).prop_map(
-        |((database, encoding, snapshot, host, warnings, selection), system_identifier, n)| {
-            SealedPart {
-                database,
-                system_identifier,
-                server_version: n[0],
+    let texts = (".*", vec(".*", 0..3), vec(".*", 0..3));
+    let numbers = (any::<u64>(), any::<[u32; 2]>(), any::<Option<u32>>());
+    let database = (".*", ".*", any::<u64>(), any::<u32>());
+    (btree_map(".*", database, 1..4), texts, numbers).prop_map(
+        |(databases, (host, warnings, selection), (system_identifier, n, globals_stream))| {
+            let database = |(name, (encoding, snapshot, lsn, entries_stream))| Database {
+                name,
                 encoding,
                 snapshot,
+                lsn,
+                entries_stream,
+            };
+            SealedPart {
+                databases: databases.into_iter().map(database).collect(),
+                system_identifier,
+                server_version: n[0],
                 timeline: n[1],
-                entries_stream: n[2],
+                host,
                 warnings,
                 selection,
-                host,
+                globals_stream,
             }
         },
     )

@@ -8,7 +8,7 @@ use pgkeep_format::entry::{Column, Data, Entry, Kind, Relation, RowEncoding, Sec
 use pgkeep_format::frame::{self, Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId, VerifyKey};
 use pgkeep_format::key::{self, KeyMaterial};
-use pgkeep_format::manifest::{BackupKind, ClearPart, SealedPart, Tag, Totals};
+use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{self, FooterEntry};
 use pgkeep_format::single_file::{self, DirectoryEntry, RecordHeader};
@@ -398,21 +398,27 @@ fn structured_values_have_the_keys_of_the_tables() {
             streams: vec![stream],
         },
     );
+    let database = Database {
+        name: "d".into(),
+        encoding: "UTF8".into(),
+        snapshot: "1:1:".into(),
+        lsn: 1,
+        entries_stream: 0,
+    };
     check_keys(
         "Sealed part",
         &SealedPart {
-            database: "d".into(),
+            databases: vec![database.clone()],
             system_identifier: 1,
             server_version: 180_000,
-            encoding: "UTF8".into(),
-            snapshot: "1:1:".into(),
             timeline: 1,
-            entries_stream: 0,
+            host: "h".into(),
             warnings: vec![],
             selection: vec![],
-            host: "h".into(),
+            globals_stream: Some(1),
         },
     );
+    check_keys("Database", &database);
     let directory_entry = DirectoryEntry { name: "a/b".into(), offset: 64, len: 0 };
     check_keys("DirectoryEntry", &directory_entry);
     check_keys("Directory", &single_file::Directory { objects: vec![directory_entry] });

@@ -8,7 +8,7 @@ use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::{self, FrameHeader, FrameType, InnerHeader};
 use pgkeep_format::id::{KeyId, RepositoryId};
 use pgkeep_format::key::KeyMaterial;
-use pgkeep_format::manifest::{ClearPart, SealedPart};
+use pgkeep_format::manifest::{ClearPart, Database, SealedPart};
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::object::{self, ObjectHeader};
 use pgkeep_format::pack::{self, FooterEntry};
@@ -274,11 +274,15 @@ fn references(input: &[u8]) -> Found {
 
 fn sealed_part(input: &[u8]) -> Found {
     let found: SealedPart = cbor::decode("sealed part", input)?;
-    let value = json!({"database": found.database,
+    found.validate()?;
+    let database = |one: &Database| {
+        json!({"name": one.name, "encoding": one.encoding, "snapshot": one.snapshot,
+            "lsn": one.lsn, "entries_stream": one.entries_stream})
+    };
+    let value = json!({"databases": found.databases.iter().map(database).collect::<Vec<_>>(),
         "system_identifier": found.system_identifier, "server_version": found.server_version,
-        "encoding": found.encoding, "snapshot": found.snapshot, "timeline": found.timeline,
-        "entries_stream": found.entries_stream, "warnings": found.warnings,
-        "selection": found.selection, "host": found.host});
+        "timeline": found.timeline, "host": found.host, "warnings": found.warnings,
+        "selection": found.selection, "globals_stream": found.globals_stream});
     Ok((value, cbor::encode(&found)))
 }
 

@@ -352,13 +352,22 @@ def manifests(cases):
     cases.bad(what, "reserved-bytes-are-zero", patched(data, 35, b"\1"), "invalid")
 
     what = "sealed-part"
-    names = ["database", "system_identifier", "server_version", "encoding", "snapshot", "timeline",
-             "entries_stream", "warnings", "selection", "host"]
-    good = {1: "shop", 2: HUGE, 3: 180004, 4: "UTF8", 5: "739:742:739", 6: 1, 7: 0, 8: ["w"], 9: [], 10: "db"}
-    cases.good(what, "all-fields", cbor(good), dict(zip(names, good.values())))
+    names = ["databases", "system_identifier", "server_version", "timeline", "host", "warnings", "selection",
+             "globals_stream"]
+    database = {1: "shop", 2: "UTF8", 3: "739:742:739", 4: HUGE, 5: 0}
+    good = {1: [database], 2: HUGE, 3: 180004, 4: 1, 5: "db", 6: ["w"], 7: [], 8: 3}
+    said = dict(zip(["name", "encoding", "snapshot", "lsn", "entries_stream"], database.values()))
+    cases.good(what, "all-fields", cbor(good), dict(zip(names, good.values())) | {"databases": [said]})
+    two = good | {1: [database, database | {1: "zoo", 5: 1}]}
+    two.pop(8)
+    cases.good(what, "two-databases-without-globals", cbor(two), dict(zip(names, good.values())) | {
+        "databases": [said, said | {"name": "zoo", "entries_stream": 1}], "globals_stream": None})
+    cases.bad(what, "no-database", cbor(good | {1: []}), "invalid")
+    cases.bad(what, "databases-out-of-order", cbor(good | {1: [database, database | {1: "a"}]}), "invalid")
+    cases.bad(what, "the-same-database-twice", cbor(good | {1: [database, database]}), "invalid")
     cases.bad(what, "server-version-above-32-bits", cbor(good | {3: 1 << 32}), "invalid")
-    cases.bad(what, "negative-timeline", cbor(good | {6: -1}), "invalid")
-    structured(cases, what, good, 8)
+    cases.bad(what, "negative-timeline", cbor(good | {4: -1}), "invalid")
+    structured(cases, what, good, 6)
 
 
 def entries(cases):

@@ -115,8 +115,9 @@ def backup(run, backup_id, streams, encrypted, at, **changes):
     clear = {1: backup_id, 2: [], 3: 1, 4: made("series", 16), 5: at, 6: at + 5_000_000, 7: 0x16B374D848,
              8: "vectors", 9: [{1: "why", 2: "deploy"}], 10: {n: n for n in range(1, 8)},
              11: [run.key_id] if encrypted else [], 12: streams}
-    sealed = {1: "shop", 2: 7_000_000_000_000_000_000, 3: 180004, 4: "UTF8", 5: "739:742:739", 6: 1, 7: 0,
-              8: ["skipped: role"], 9: [], 10: "127.0.0.1"}
+    database = {1: "shop", 2: "UTF8", 3: "739:742:739", 4: 0x16B374D848, 5: 0} | changes.get("database", {})
+    sealed = {1: [database], 2: 7_000_000_000_000_000_000, 3: 180004, 4: 1, 5: "127.0.0.1",
+              6: ["skipped: role"], 7: []}
     clear |= changes.get("clear", {})
     sealed |= changes.get("sealed", {})
     body = manifest_body(cbor(clear), changes.get("frame") or run.seal(SEALED, cbor(sealed)))
@@ -244,8 +245,9 @@ def changes(r):
     yield "bad", "manifest-is-a-config", {newest: signed_object(CONFIG, REPOSITORY, SECOND, b"\xa0", WRITER)}, "type"
     yield "bad", "manifest-needs-an-unknown-feature", other(clear={2: ["time travel"]}), "time travel"
     yield "bad", "manifest-of-a-reserved-kind", other(clear={3: 2}), "kind"
-    yield "bad", "entries-stream-out-of-range", other(sealed={7: 99}), "stream"
-    yield "bad", "rows-taken-for-entries", other(sealed={7: 1}), "stream"
+    yield "bad", "entries-stream-out-of-range", other(database={5: 99}), "stream"
+    yield "bad", "no-database", other(sealed={1: []}), "database"
+    yield "bad", "rows-taken-for-entries", other(database={5: 1}), "stream"
     wrong = [dict(value) for value in r.streams]
     wrong[1] = {1: ROWS, 2: 1, 3: reference(made("nowhere", 32)), 4: []}
     yield "bad", "chunk-that-is-nowhere", other(clear={12: wrong}), made("nowhere", 32).hex()

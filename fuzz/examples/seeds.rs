@@ -4,7 +4,7 @@
 use pgkeep_format::entry::{Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section};
 use pgkeep_format::frame::{Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId, VerifyKey};
-use pgkeep_format::manifest::{BackupKind, ClearPart, SealedPart, Tag, Totals};
+use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{ObjectHeader, ObjectType};
 use pgkeep_format::{cbor, config, index, key, manifest, object, pack, single_file, stream};
 use std::{fs, io, path::Path};
@@ -133,16 +133,20 @@ fn signed(body: &[u8]) -> Vec<u8> {
 
 fn sealed_part() -> SealedPart {
     SealedPart {
-        database: "platform".to_owned(),
+        databases: vec![Database {
+            name: "platform".to_owned(),
+            encoding: "UTF8".to_owned(),
+            snapshot: "739:742:739".to_owned(),
+            lsn: 3,
+            entries_stream: 0,
+        }],
         system_identifier: u64::MAX,
         server_version: 180_004,
-        encoding: "UTF8".to_owned(),
-        snapshot: "739:742:739".to_owned(),
         timeline: 1,
-        entries_stream: 0,
-        warnings: vec!["large object 1 was not read".to_owned()],
-        selection: vec!["-t".to_owned(), "jobs".to_owned()],
         host: "127.0.0.1".to_owned(),
+        warnings: Vec::new(),
+        selection: Vec::new(),
+        globals_stream: None,
     }
 }
 

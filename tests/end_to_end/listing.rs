@@ -24,7 +24,7 @@ fn list_tells_all_backups_oldest_first() {
     assert_eq!(ids, made.iter().map(|backup| &backup["backup"]).collect::<Vec<_>>());
     assert_eq!(backups[0]["tags"]["release"], "1.0");
     assert_eq!(backups[1]["tags"]["night"], "yes");
-    assert_eq!(backups[1]["database"], source.name());
+    assert_eq!(backups[1]["databases"][0], source.name());
     assert_eq!(backups[1]["server_version"].as_u64().unwrap() / 10_000, 18);
     let rows = |backup: &Value| backup["rows"].as_u64().unwrap();
     assert_eq!(rows(&backups[0]) - rows(&backups[1]), 50);
@@ -42,7 +42,7 @@ fn list_without_the_identity_keeps_names_sealed() {
     assert!(!list.stdout_text().contains(source.name()));
     let list = list.json();
     assert_eq!(list["backups"].as_array().unwrap().len(), 2);
-    assert_eq!(list["backups"][0]["database"], Value::Null);
+    assert_eq!(list["backups"][0]["databases"], Value::Null);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn statistics_move_to_the_newest(server: &Server) {
     repository.backup(&source.uri(), &[]);
     let copy = newest().database();
     let restored = repository.restore(&copy.uri(), &["-j", "3"]);
-    assert_eq!(restored["analyzed"], 0);
+    assert_eq!(restored["databases"][0]["analyzed"], 0);
     assert_same_text(&statistics(&source), &statistics(&copy));
     let again = newest().database();
     repository.restore(&again.uri(), &["--schema-only"]);
@@ -95,7 +95,7 @@ fn tables_without_statistics_are_analyzed(server: &Server) {
     assert_eq!(analyzed(&copy), analyzed(&source));
     if server.major() >= 18 {
         // The empty table is known to be, and `parent` has its own.
-        assert_eq!(restored["analyzed"], 8);
+        assert_eq!(restored["databases"][0]["analyzed"], 8);
     }
 }
 
@@ -108,7 +108,7 @@ fn restored_tables_are_analyzed_or_not_as_asked(server: &Server) {
     let analyzed_after = |arguments: &[&str]| {
         let copy = server.database();
         let restored = repository.restore(&copy.uri(), arguments);
-        (restored["analyzed"].as_u64().unwrap(), analyzed(&copy))
+        (restored["databases"][0]["analyzed"].as_u64().unwrap(), analyzed(&copy))
     };
     let nothing = analyzed_after(&["--no-statistics", "--no-analyze"]);
     assert_eq!(nothing, (0, String::new()));
@@ -155,7 +155,7 @@ fn statistics_go_with_a_schema_to_its_other_name() {
     let copy = newest().database();
     let arguments = ["-n", "s", "--rename-schema", "s=other"];
     let restored = repository.restore(&copy.uri(), &arguments);
-    assert_eq!(restored["analyzed"], 0);
+    assert_eq!(restored["databases"][0]["analyzed"], 0);
     let query = "SELECT tablename, most_common_vals, n_distinct FROM pg_stats WHERE schemaname = ";
     assert_eq!(copy.query(&format!("{query}'other'")), source.query(&format!("{query}'s'")));
 }

@@ -267,6 +267,22 @@ impl Server {
         command
     }
 
+    /// The whole server as `pg_dumpall` 18 writes it with these arguments, without its remarks
+    /// on versions and when it ran.
+    #[must_use]
+    pub fn dump_all(&self, arguments: &[&str]) -> String {
+        let mut command = self.client_program("pg_dumpall");
+        let text = run(command.arg("--restrict-key=test").args(arguments));
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().filter(|line| !line.starts_with("-- Dumped ")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// An empty directory that the server may write to, such as the place of a tablespace.
+    #[must_use]
+    pub fn directory(&self) -> tempfile::TempDir {
+        self.programs.home()
+    }
+
     /// Ends a dedicated server as a power cut would: SIGKILL to the postmaster, whose
     /// children then notice and leave.
     ///

@@ -6,13 +6,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Back up a database.
+/// Back up a database, or all of a server.
 ///
 /// All connections see one snapshot, so the backup is the database as it was at one moment. Tables
 /// are locked against being dropped or altered (ACCESS SHARE), never against reading or writing.
 /// Rows that the repository holds already are not stored again.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, as pg_dumpall's")]
 pub(crate) struct BackupArgs {
     /// The repository [env: PGKEEP_REPO]
     #[arg(long, value_name = "DIR", help_heading = "Repository")]
@@ -50,11 +51,41 @@ pub(crate) struct BackupArgs {
           help_heading = "Connection")]
     pub(crate) lock_timeout: Duration,
 
+    /// All databases of the server, in one backup; what is selected is of each
+    ///
+    /// Each database is seen in a snapshot of its own, one after another. -d names one to ask for
+    /// the list.
+    #[arg(long, help_heading = SERVER)]
+    pub(crate) all_databases: bool,
+
+    /// With --all-databases, none that match; may be repeated
+    #[arg(long, value_name = "PATTERN", requires = "all_databases", help_heading = SERVER)]
+    pub(crate) exclude_database: Vec<String>,
+
+    /// Roles and tablespaces too, as far as they can be read
+    ///
+    /// Without this and --no-globals they are in a backup of whole databases by a role that may
+    /// read passwords.
+    #[arg(long, conflicts_with = "no_globals", help_heading = SERVER)]
+    pub(crate) globals: bool,
+
+    /// No roles and tablespaces
+    #[arg(long, help_heading = SERVER)]
+    pub(crate) no_globals: bool,
+
+    /// Roles without their passwords
+    #[arg(long, help_heading = SERVER)]
+    pub(crate) no_role_passwords: bool,
+
     /// What to back up.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
 }
 
+/// The heading of what belongs to no database.
+const SERVER: &str = "Server";
+
 const EXAMPLE: &str = "\
 Example:
-  pgkeep backup --repo /var/backups/shop -d postgres://app@db.internal/shop --tag reason=deploy";
+  pgkeep backup --repo /var/backups/shop -d postgres://app@db.internal/shop --tag reason=deploy
+  pgkeep backup --repo /var/backups/all -d postgres://postgres@db.internal --all-databases";

@@ -25,6 +25,10 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "ID", default_value = "latest", help_heading = "Repository")]
     pub(crate) backup: String,
 
+    /// The database to write, of a backup of several
+    #[arg(long, value_name = "NAME", help_heading = "Repository")]
+    pub(crate) database: Option<String>,
+
     /// What to write.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,

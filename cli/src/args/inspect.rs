@@ -48,6 +48,14 @@ pub(crate) struct LsArgs {
     #[command(flatten)]
     pub(crate) repository: RepositoryArgs,
 
+    /// The database whose objects to list, of a backup of several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) database: Option<String>,
+
+    /// List roles and tablespaces instead
+    #[arg(long, conflicts_with = "database")]
+    pub(crate) globals: bool,
+
     /// What to list.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,

@@ -35,6 +35,40 @@ pub(crate) struct RestoreArgs {
           hide_default_value = true, help_heading = "Connection")]
     pub(crate) jobs: NonZeroUsize,
 
+    /// The database to restore, of a backup of several
+    #[arg(long, value_name = "NAME", help_heading = SERVER)]
+    pub(crate) database: Option<String>,
+
+    /// All databases of the backup, roles and tablespaces first if it has them
+    ///
+    /// Each goes into the database of its own name, which is made where it is not there. -d names
+    /// one to connect to for that.
+    #[arg(long, conflicts_with_all = ["database", "create"], help_heading = SERVER)]
+    pub(crate) all_databases: bool,
+
+    /// Roles and tablespaces too, before the database
+    #[arg(long, help_heading = SERVER)]
+    pub(crate) globals: bool,
+
+    /// With --all-databases, no roles and tablespaces
+    #[arg(long, requires = "all_databases", conflicts_with = "globals", help_heading = SERVER)]
+    pub(crate) no_globals: bool,
+
+    /// Roles and tablespaces only, no database
+    #[arg(short = 'g', long, group = "only", conflicts_with_all = ["globals", "no_globals", "database", "all_databases"],
+          help_heading = SERVER)]
+    pub(crate) globals_only: bool,
+
+    /// Roles only, no tablespaces, no database
+    #[arg(short = 'r', long, group = "only", conflicts_with_all = ["globals", "no_globals", "database", "all_databases"],
+          help_heading = SERVER)]
+    pub(crate) roles_only: bool,
+
+    /// Tablespaces only, no roles, no database
+    #[arg(long, group = "only", conflicts_with_all = ["globals", "no_globals", "database", "all_databases"],
+          help_heading = SERVER)]
+    pub(crate) tablespaces_only: bool,
+
     /// What to restore.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
@@ -73,6 +107,10 @@ pub(crate) struct RestoreArgs {
     pub(crate) dry_run: bool,
 }
 
+/// The heading of what belongs to no database, and of backups of several.
+const SERVER: &str = "Server";
+
 const EXAMPLE: &str = "\
 Example:
-  pgkeep restore --repo /var/backups/shop -d postgres://app@db.internal/shop -t jobs --clean";
+  pgkeep restore --repo /var/backups/shop -d postgres://app@db.internal/shop -t jobs --clean
+  pgkeep restore --repo /var/backups/all -d postgres://postgres@new.internal --all-databases";

@@ -9,7 +9,7 @@ use crate::output::{
     Labels, Running, bytes, count, counted, duration, printable, rfc3339, stdout_is_terminal,
 };
 use pgkeep_engine::NewFile;
-use pgkeep_engine::backup::{self, BackupOptions, BackupReport};
+use pgkeep_engine::backup::{self, BackupOptions, BackupReport, Databases, WithGlobals};
 use pgkeep_engine::postgres::Settings;
 use pgkeep_engine::repository::Repository;
 use pgkeep_engine::{Error, ErrorKind, Result};
@@ -30,7 +30,10 @@ struct Summary {
     command: &'static str,
     repository: String,
     backup: String,
-    database: String,
+    /// Their names.
+    databases: Vec<String>,
+    /// Whether roles and tablespaces are in it.
+    globals: bool,
     started_at: Option<String>,
     finished_at: Option<String>,
     lsn: String,
@@ -51,6 +54,7 @@ struct Summary {
 
 #[derive(Debug, Serialize)]
 struct TableSummary {
+    database: String,
     schema: String,
     name: String,
     rows: u64,
@@ -63,13 +67,7 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     refuse_double_tags(&args.tags)?;
     let settings = connect::settings(context, &args.connection)?;
     let repository = context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
-    let options = BackupOptions {
-        selection: args.selection.selection(),
-        jobs: args.jobs,
-        tags: args.tags.clone(),
-        lock_timeout: args.lock_timeout,
-        selection_text: args.selection.as_typed(),
-    };
+    let options = options(args);
     let running = Running::start(context.output, LABELS, "starting");
     let (report, file_bytes) = match args.file.as_deref() {
         None => {
@@ -84,9 +82,39 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
         }
     };
     running.finish();
+    if options.globals == WithGlobals::IfReadable && !report.has_globals {
+        context.output.note(
+            "roles and tablespaces are not in the backup: the role may not read passwords; \
+             --globals takes them without",
+        );
+    }
     let exit = Exit::done_with(report.warnings.len());
     context.output.summary(&summary(&repository, report, file_bytes), text)?;
     Ok(exit)
+}
+
+fn options(args: &BackupArgs) -> BackupOptions {
+    let selection = args.selection.selection();
+    let globals = match (args.globals, args.no_globals) {
+        (true, _) => WithGlobals::Yes,
+        (false, true) => WithGlobals::No,
+        _ if selection.is_of_whole_databases() => WithGlobals::IfReadable,
+        _ => WithGlobals::No,
+    };
+    let databases = match args.all_databases {
+        true => Databases::All { exclude: args.exclude_database.clone() },
+        false => Databases::Connected,
+    };
+    BackupOptions {
+        databases,
+        selection,
+        globals,
+        role_passwords: !args.no_role_passwords,
+        jobs: args.jobs,
+        tags: args.tags.clone(),
+        lock_timeout: args.lock_timeout,
+        selection_text: args.selection.as_typed(),
+    }
 }
 
 /// A single file goes where somebody can keep it, and nothing else goes there.
@@ -145,6 +173,7 @@ fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64
     let totals = report.totals;
     let micros = u64::try_from(report.finished_at.saturating_sub(report.started_at));
     let tables = report.tables.into_iter().map(|table| TableSummary {
+        database: table.database,
         schema: table.schema,
         name: table.name,
         rows: table.rows,
@@ -154,7 +183,8 @@ fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64
         command: "backup",
         repository: repository.id().to_string(),
         backup: report.id.to_string(),
-        database: report.database,
+        databases: report.databases,
+        globals: report.has_globals,
         started_at: rfc3339(report.started_at),
         finished_at: rfc3339(report.finished_at),
         lsn: lsn(report.lsn),
@@ -174,9 +204,9 @@ fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64
 
 fn text(summary: &Summary) -> String {
     let mut text = format!(
-        "backup {} of database \"{}\" is done: {} in {}, {}, in {}",
+        "backup {} of {} is done: {} in {}, {}, in {}",
         summary.backup.get(..SHORT_ID_LEN).unwrap_or(&summary.backup),
-        printable(&summary.database),
+        databases(&summary.databases),
         counted(summary.rows, "row"),
         counted(summary.tables.len() as u64, "table"),
         bytes(summary.plain_bytes),
@@ -193,6 +223,14 @@ fn text(summary: &Summary) -> String {
         ),
     };
     text
+}
+
+/// Databases in a sentence: the name of one, the number of several.
+pub(super) fn databases(names: &[String]) -> String {
+    match names {
+        [name] => format!("database \"{}\"", printable(name)),
+        names => counted(names.len() as u64, "database"),
+    }
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         // Nobody knows which server reads it, and one before 18 would stop there.
         selection.without.insert(Aspect::Statistics);
     }
-    let options = ExportOptions { selection, format: format(args)? };
+    let options =
+        ExportOptions { database: args.database.clone(), selection, format: format(args)? };
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let backup = repository.find(&args.backup).await?;
     let export = Export { repository: &repository, backup: &backup, options: &options };

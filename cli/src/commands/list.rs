@@ -72,7 +72,7 @@ fn text(listing: &Listing) -> String {
         table.row(vec![
             backup.short_id().to_owned(),
             local_time(backup.finished_micros),
-            backup.database.as_deref().map_or_else(|| "(sealed)".to_owned(), printable),
+            backup.database_line().map_or_else(|| "(sealed)".to_owned(), |line| printable(&line)),
             count(backup.rows),
             bytes(backup.plain_bytes),
             bytes(backup.added_bytes),

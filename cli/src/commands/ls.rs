@@ -37,9 +37,13 @@ struct Object {
 pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit> {
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let backup = repository.find(&args.backup).await?;
-    let entries = ChunkReader::open(&repository).await?.entries(&backup).await?;
+    let stream = match args.globals {
+        true => backup.globals_stream()?,
+        false => backup.database(args.database.as_deref())?.entries_stream,
+    };
+    let entries = ChunkReader::open(&repository).await?.entries(&backup, stream).await?;
     let selection = args.selection.selection();
-    let selected = match selection == Selection::default() {
+    let selected = match args.globals || selection == Selection::default() {
         true => (0..entries.len()).collect(),
         false => select_entries(&entries, &selection)?,
     };

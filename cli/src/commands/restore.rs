@@ -1,13 +1,16 @@
 //! `pgkeep restore`: a backup of a repository, or a single file, into a database.
 
+use super::backup::databases;
 use super::connect;
 use super::view::SHORT_ID_LEN;
 use crate::access::{Context, Reads};
 use crate::args::RestoreArgs;
 use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, duration, printable, rfc3339};
-use pgkeep_engine::Result;
-use pgkeep_engine::restore::{self, Analyze, RestoreOptions, RestoreReport};
+use pgkeep_engine::postgres::Settings;
+use pgkeep_engine::repository::{Backup, Repository};
+use pgkeep_engine::restore::{self, Analyze, Globals, RestoreOptions, ServerReport};
+use pgkeep_engine::{Result, clock};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -17,10 +20,20 @@ const LABELS: Labels = Labels { bytes: "loaded", stored: Some("read"), things: "
 struct Summary {
     command: &'static str,
     backup: String,
-    database: String,
     dry_run: bool,
     started_at: Option<String>,
     finished_at: Option<String>,
+    /// Roles and tablespaces; absent where they were not wanted.
+    globals: Option<Vec<EntrySummary>>,
+    databases: Vec<DatabaseSummary>,
+    warnings: Vec<String>,
+    #[serde(skip)]
+    took: Duration,
+}
+
+#[derive(Debug, Serialize)]
+struct DatabaseSummary {
+    database: String,
     tables: u64,
     rows: u64,
     plain_bytes: u64,
@@ -29,9 +42,6 @@ struct Summary {
     /// The SQL of what is dropped first.
     drops: Vec<String>,
     entries: Vec<EntrySummary>,
-    warnings: Vec<String>,
-    #[serde(skip)]
-    took: Duration,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,7 +59,23 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
         None => context.open_for_reading(&args.repository, Reads::Sealed).await?,
     };
     let backup = repository.find(&args.backup).await?;
-    let options = RestoreOptions {
+    let running = Running::start(context.output, LABELS, "starting");
+    let started_at = clock::now_micros();
+    let restore = Restore { repository, backup, settings, options: options(args) };
+    let report = restore.run(args, &running).await?;
+    running.finish();
+    let summary = summary(&restore, report, started_at);
+    let exit = Exit::done_with(summary.warnings.len());
+    if args.dry_run && !context.output.is_json() {
+        context.output.data(plan_text(&summary).as_bytes())?;
+    }
+    context.output.summary(&summary, text)?;
+    Ok(exit)
+}
+
+fn options(args: &RestoreArgs) -> RestoreOptions {
+    RestoreOptions {
+        database: args.database.clone(),
         selection: args.selection.selection(),
         jobs: args.jobs,
         create: args.create,
@@ -62,71 +88,139 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
             _ => Analyze::Missing,
         },
         dry_run: args.dry_run,
-    };
-    let running = Running::start(context.output, LABELS, "starting");
-    let (progress, interrupt) = (running.progress(), running.interrupt()?);
-    let report =
-        restore::run(&repository, &backup, &settings, &options, &progress, interrupt).await?;
-    running.finish();
-    let exit = Exit::done_with(report.warnings.len());
-    let summary = summary(report, args.dry_run);
-    if args.dry_run && !context.output.is_json() {
-        context.output.data(plan_text(&summary).as_bytes())?;
     }
-    context.output.summary(&summary, text)?;
-    Ok(exit)
 }
 
-fn summary(report: RestoreReport, dry_run: bool) -> Summary {
-    let micros = u64::try_from(report.finished_at.saturating_sub(report.started_at));
-    let entries = report.entries.into_iter().map(|(kind, name)| EntrySummary { kind, name });
+/// What is restored, and into what.
+struct Restore {
+    repository: Repository,
+    backup: Backup,
+    settings: Settings,
+    options: RestoreOptions,
+}
+
+impl Restore {
+    async fn run(&self, args: &RestoreArgs, running: &Running) -> Result<ServerReport> {
+        let Self { repository, backup, settings, options } = self;
+        let (progress, interrupt) = (running.progress(), running.interrupt()?);
+        let only = match (args.globals_only, args.roles_only, args.tablespaces_only) {
+            (true, _, _) => Some(Globals::All),
+            (_, true, _) => Some(Globals::Roles),
+            (_, _, true) => Some(Globals::Tablespaces),
+            _ => None,
+        };
+        let has_globals = backup.sealed_part()?.globals_stream.is_some();
+        let globals = match only {
+            None if args.globals => Some(Globals::All),
+            None if args.all_databases && !args.no_globals && has_globals => Some(Globals::All),
+            only => only,
+        };
+        if args.all_databases {
+            let run = restore::run_all;
+            return run(repository, backup, settings, globals, options, &progress, interrupt).await;
+        }
+        let mut report = ServerReport { globals: None, databases: Vec::new() };
+        if let Some(which) = globals {
+            let run = restore::run_globals;
+            let done = run(repository, backup, settings, which, options.dry_run, &progress).await?;
+            report.globals = Some(done);
+        }
+        if only.is_none() {
+            let run = restore::run;
+            let done = run(repository, backup, settings, options, &progress, interrupt).await?;
+            report.databases.push(done);
+        }
+        Ok(report)
+    }
+}
+
+fn summary(restore: &Restore, report: ServerReport, started_at: i64) -> Summary {
+    let finished_at = clock::now_micros();
+    let micros = u64::try_from(finished_at.saturating_sub(started_at));
+    let mut warnings = Vec::new();
+    let globals = report.globals.map(|globals| {
+        warnings.extend(globals.warnings);
+        entries(globals.entries)
+    });
+    let databases = report.databases.into_iter().map(|database| {
+        warnings.extend(database.warnings);
+        DatabaseSummary {
+            database: database.database,
+            tables: database.tables,
+            rows: database.rows,
+            plain_bytes: database.bytes,
+            analyzed: database.analyzed,
+            drops: database.drops,
+            entries: entries(database.entries),
+        }
+    });
+    let databases = databases.collect();
     Summary {
         command: "restore",
-        backup: report.backup.to_string(),
-        database: report.database,
-        dry_run,
-        started_at: rfc3339(report.started_at),
-        finished_at: rfc3339(report.finished_at),
-        tables: report.tables,
-        rows: report.rows,
-        plain_bytes: report.bytes,
-        analyzed: report.analyzed,
-        drops: report.drops,
-        entries: entries.collect(),
-        warnings: report.warnings,
+        backup: restore.backup.clear.id.to_string(),
+        dry_run: restore.options.dry_run,
+        started_at: rfc3339(started_at),
+        finished_at: rfc3339(finished_at),
+        globals,
+        databases,
+        warnings,
         took: Duration::from_micros(micros.unwrap_or(0)),
     }
+}
+
+fn entries(names: Vec<(String, String)>) -> Vec<EntrySummary> {
+    names.into_iter().map(|(kind, name)| EntrySummary { kind, name }).collect()
 }
 
 /// The plan: what is dropped as SQL, what is restored as kind and name.
 fn plan_text(summary: &Summary) -> String {
     let mut text = String::new();
-    for drop in &summary.drops {
-        text.push_str(&printable(drop));
-        text.push('\n');
-    }
-    for entry in &summary.entries {
-        text.push_str(&format!("restore {} {}\n", entry.kind, printable(&entry.name)));
+    let restores = |entries: &[EntrySummary], text: &mut String| {
+        for entry in entries {
+            text.push_str(&format!("restore {} {}\n", entry.kind, printable(&entry.name)));
+        }
+    };
+    restores(summary.globals.as_deref().unwrap_or_default(), &mut text);
+    for database in &summary.databases {
+        if summary.databases.len() > 1 {
+            text.push_str(&format!("into database \"{}\"\n", printable(&database.database)));
+        }
+        for drop in &database.drops {
+            text.push_str(&printable(drop));
+            text.push('\n');
+        }
+        restores(&database.entries, &mut text);
     }
     text
 }
 
 fn text(summary: &Summary) -> String {
     let id = summary.backup.get(..SHORT_ID_LEN).unwrap_or(&summary.backup);
-    let database = printable(&summary.database);
-    let what = format!(
-        "{}, {} in {}, {}",
-        counted(summary.entries.len() as u64, "object"),
-        counted(summary.rows, "row"),
-        counted(summary.tables, "table"),
-        bytes(summary.plain_bytes),
-    );
+    let sum = |number: fn(&DatabaseSummary) -> u64| summary.databases.iter().map(number).sum();
+    let mut what = Vec::new();
+    if let Some(globals) = &summary.globals {
+        what.push(format!(
+            "{} of roles and tablespaces",
+            counted(globals.len() as u64, "statement")
+        ));
+    }
+    if !summary.databases.is_empty() {
+        what.push(format!(
+            "{}, {} in {}, {}",
+            counted(sum(|database| database.entries.len() as u64), "object"),
+            counted(sum(|database| database.rows), "row"),
+            counted(sum(|database| database.tables), "table"),
+            bytes(sum(|database| database.plain_bytes)),
+        ));
+    }
+    let what = what.join(", ");
+    let names: Vec<String> =
+        summary.databases.iter().map(|database| database.database.clone()).collect();
+    let into = if names.is_empty() { "the server".to_owned() } else { databases(&names) };
     if summary.dry_run {
-        format!(
-            "backup {id} would be restored into database \"{database}\": {what}; nothing was changed"
-        )
+        format!("backup {id} would be restored into {into}: {what}; nothing was changed")
     } else {
         let took = duration(summary.took);
-        format!("backup {id} is restored into database \"{database}\": {what}, in {took}")
+        format!("backup {id} is restored into {into}: {what}, in {took}")
     }
 }

@@ -1,11 +1,12 @@
 //! `pgkeep show`: everything that a backup's manifest says.
 
-use super::view::{BackupView, server_version};
+use super::view::{BackupView, lsn, server_version};
 use crate::access::{Context, Reads};
 use crate::args::ShowArgs;
 use crate::exit::Exit;
 use crate::output::{bytes, count, duration, local_time, printable};
 use pgkeep_engine::Result;
+use pgkeep_format::manifest::Database;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -26,9 +27,19 @@ struct Shown {
 struct Sealed {
     system_identifier: u64,
     timeline: u32,
+    /// Whether roles and tablespaces are in it.
+    globals: bool,
+    snapshots: Vec<DatabaseSnapshot>,
+    selection: Vec<String>,
+}
+
+/// What each database was seen in.
+#[derive(Debug, Serialize)]
+struct DatabaseSnapshot {
+    database: String,
     encoding: String,
     snapshot: String,
-    selection: Vec<String>,
+    lsn: String,
 }
 
 /// Shows a backup.
@@ -44,13 +55,22 @@ pub(super) async fn run(context: &Context, args: &ShowArgs) -> Result<Exit> {
         sealed: backup.sealed.as_ref().map(|sealed| Sealed {
             system_identifier: sealed.system_identifier,
             timeline: sealed.timeline,
-            encoding: sealed.encoding.clone(),
-            snapshot: sealed.snapshot.clone(),
+            globals: sealed.globals_stream.is_some(),
+            snapshots: sealed.databases.iter().map(snapshot).collect(),
             selection: sealed.selection.clone(),
         }),
     };
     context.output.document(&shown, text)?;
     Ok(Exit::Done)
+}
+
+fn snapshot(database: &Database) -> DatabaseSnapshot {
+    DatabaseSnapshot {
+        database: database.name.clone(),
+        encoding: database.encoding.clone(),
+        snapshot: database.snapshot.clone(),
+        lsn: lsn(database.lsn),
+    }
 }
 
 fn text(shown: &Shown) -> String {
@@ -77,15 +97,19 @@ fn text(shown: &Shown) -> String {
     match &shown.sealed {
         None => lines.add("database", "(sealed: needs the identity)"),
         Some(sealed) => {
-            lines.add("database", backup.database.as_deref().unwrap_or_default());
+            for seen in &sealed.snapshots {
+                let DatabaseSnapshot { database, encoding, snapshot, lsn } = seen;
+                lines.add("database", database);
+                lines.add("  encoding", encoding);
+                lines.add("  snapshot", &format!("{snapshot} at {lsn}"));
+            }
+            lines.add("globals", if sealed.globals { "roles and tablespaces" } else { "none" });
             lines.add("host", backup.host.as_deref().unwrap_or_default());
             lines.add("server", &backup.server_version.map(server_version).unwrap_or_default());
-            lines.add("encoding", &sealed.encoding);
             if sealed.system_identifier != 0 {
                 lines.add("system", &sealed.system_identifier.to_string());
             }
             lines.add("timeline", &sealed.timeline.to_string());
-            lines.add("snapshot", &sealed.snapshot);
             lines.add("selection", &sealed.selection.join(" "));
         }
     }

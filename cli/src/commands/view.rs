@@ -1,6 +1,6 @@
 //! A backup as `list` and `show` show it: the manifest's numbers under names that JSON keeps.
 
-use crate::output::rfc3339;
+use crate::output::{counted, rfc3339};
 use pgkeep_engine::repository::Backup;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ pub(super) struct BackupView {
     pub(super) id: String,
     pub(super) started_at: Option<String>,
     pub(super) finished_at: Option<String>,
-    /// Absent without the identity.
-    pub(super) database: Option<String>,
+    /// The databases' names; absent without the identity.
+    pub(super) databases: Option<Vec<String>>,
     /// Absent without the identity.
     pub(super) host: Option<String>,
     /// `180004` for 18.4; absent without the identity.
@@ -45,7 +45,9 @@ impl From<&Backup> for BackupView {
             id: clear.id.to_string(),
             started_at: rfc3339(clear.started_at),
             finished_at: rfc3339(clear.finished_at),
-            database: sealed.map(|sealed| sealed.database.clone()),
+            databases: sealed.map(|sealed| {
+                sealed.databases.iter().map(|database| database.name.clone()).collect()
+            }),
             host: sealed.map(|sealed| sealed.host.clone()),
             server_version: sealed.map(|sealed| sealed.server_version),
             tags: clear.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
@@ -71,6 +73,15 @@ impl BackupView {
         self.id.get(..SHORT_ID_LEN).unwrap_or(&self.id)
     }
 
+    /// The databases on one line: a few names, or how many.
+    pub(super) fn database_line(&self) -> Option<String> {
+        let names = self.databases.as_ref()?;
+        Some(match names.len() {
+            0..=NAMES_SHOWN => names.join(", "),
+            number => counted(number as u64, "database"),
+        })
+    }
+
     /// The tags on one line: `reason=deploy, keep`.
     pub(super) fn tag_line(&self) -> String {
         let tag = |(key, value): (&String, &String)| match value.as_str() {
@@ -80,6 +91,9 @@ impl BackupView {
         self.tags.iter().map(tag).collect::<Vec<_>>().join(", ")
     }
 }
+
+/// Names of databases that are shown on one line.
+const NAMES_SHOWN: usize = 2;
 
 /// Digits of an id that are shown.
 pub(super) const SHORT_ID_LEN: usize = 8;

@@ -1,7 +1,9 @@
-//! Takes a backup: one snapshot, all entries, all rows.
+//! Takes a backup of one database or all of a server: of each one snapshot, all entries, all
+//! rows.
 //!
 //! ```text
 //! coordinator  snapshot -> locks -> catalogs -> plan ----------------> manifest
+//!              (again for each database)
 //! workers      COPY -> cut -> chunks (named, known? compressed, sealed) -> packer -> store
 //! ```
 //!
@@ -12,22 +14,29 @@
 mod chunks;
 mod plan;
 mod rows;
+mod source;
 mod streams;
 
-use crate::catalog::{self, Catalog, Selection};
-use crate::postgres::{Address, Host, Settings, Snapshot};
+pub use source::Databases;
+
+use crate::catalog::{self, Selection};
+use crate::postgres::{Address, Host, Session, Settings};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{ChunkIndex, FinishedBackup, Packer, Repository};
 use crate::seal::{Sealer, random, series_id};
 use crate::store::SingleFileWriter;
 use crate::{Error, ErrorKind, Result, clock};
 use chunks::ChunkWriter;
+use pgkeep_format::entry::Entry;
 use pgkeep_format::id::BackupId;
-use pgkeep_format::manifest::{BackupKind, ClearPart, SealedPart, Tag, Totals};
+use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
+use pgkeep_format::stream::Stream;
+use source::Source;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::Streams;
 
 /// Bytes of a pack in a repository.
 const PACK_TARGET: u64 = 64 << 20;
@@ -37,8 +46,14 @@ const PACK_TARGET_SINGLE_FILE: u64 = 16 << 20;
 /// What to back up and how.
 #[derive(Debug, Clone)]
 pub struct BackupOptions {
-    /// What to back up.
+    /// Which databases.
+    pub databases: Databases,
+    /// What to back up of each.
     pub selection: Selection,
+    /// Roles and tablespaces too?
+    pub globals: WithGlobals,
+    /// With `globals`: the roles' passwords too, where they can be read.
+    pub role_passwords: bool,
     /// Connections that read rows.
     pub jobs: NonZeroUsize,
     /// Tags to keep with the backup.
@@ -49,22 +64,35 @@ pub struct BackupOptions {
     pub selection_text: Vec<String>,
 }
 
+/// Whether roles and tablespaces go into a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithGlobals {
+    /// They do not.
+    No,
+    /// They do where all of it can be read.
+    IfReadable,
+    /// They do, as far as they can be read.
+    Yes,
+}
+
 /// What was backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupReport {
     /// The backup's id.
     pub id: BackupId,
-    /// The database's name.
-    pub database: String,
+    /// The databases' names, ascending.
+    pub databases: Vec<String>,
+    /// Whether roles and tablespaces are in it.
+    pub has_globals: bool,
     /// Sums.
     pub totals: Totals,
     /// When it began and was done, microseconds since 1970 UTC.
     pub started_at: i64,
     /// See `started_at`.
     pub finished_at: i64,
-    /// The consistent point.
+    /// The consistent point; of several databases the least.
     pub lsn: u64,
-    /// Each table with its rows, in the order of the entries.
+    /// Each table with its rows, in the order of the databases and their entries.
     pub tables: Vec<TableReport>,
     /// What is not in the backup, a sentence each.
     pub warnings: Vec<String>,
@@ -73,6 +101,8 @@ pub struct BackupReport {
 /// What was backed up of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableReport {
+    /// The database that it is in.
+    pub database: String,
     /// Schema, unquoted.
     pub schema: String,
     /// Name, unquoted.
@@ -83,7 +113,8 @@ pub struct TableReport {
     pub bytes: u64,
 }
 
-/// Takes a backup of the database that `settings` lead to into `repository`.
+/// Takes a backup of what `options` name, at the server that `settings` lead to, into
+/// `repository`.
 ///
 /// # Errors
 /// Whatever the server, the store or the keys give; the repository is good in any case.
@@ -148,16 +179,14 @@ async fn take(
     let started_at = clock::now_micros();
     progress.event(Event::Phase("connecting".to_owned()));
     let secrets = repository.secrets()?.clone();
-    let snapshot = Snapshot::open(settings).await?;
-
-    progress.event(Event::Phase("reading the catalogs".to_owned()));
-    let session = snapshot.session();
-    let locked = catalog::lock_targets(session, &options.selection).await?;
-    snapshot.lock(&locked_tables(&locked), options.lock_timeout).await?;
-    let mut catalog = catalog::read(session, &options.selection).await?;
-    for warning in &catalog.warnings {
-        progress.event(Event::Warning(warning.clone()));
-    }
+    let (databases, mut warnings) = source::databases(settings, options).await?;
+    warnings.iter().for_each(|warning| progress.event(Event::Warning(warning.clone())));
+    let mut databases = databases.into_iter();
+    let first = databases.next().unwrap_or_else(|| settings.clone());
+    // Before anything is written: what refuses a backup refuses it here.
+    let first = Source::open(&first, options, progress).await?;
+    let server = Server::of(&first);
+    let globals = globals(first.snapshot.session(), options, progress, &mut warnings).await?;
 
     progress.event(Event::Phase("reading the repository's index".to_owned()));
     let index = Arc::new(ChunkIndex::for_writing(repository).await?);
@@ -167,78 +196,167 @@ async fn take(
     let keys = data_key.iter().map(|key| key.id).collect();
     let sealer = Sealer::new(data_key);
 
-    progress.event(Event::Phase("copying rows".to_owned()));
     let packer = Packer::new(repository, pack_target);
     let (writer, packing) = ChunkWriter::begin(&secrets, &sealer, index, packer, progress);
-    let copied = async {
-        let copied = rows::copy_all(&snapshot, &catalog, options, &writer, progress).await?;
-        streams::store(&writer, &mut catalog, copied).await
-    };
-    let stored = copied.await;
-    let (stored, counts, packed) = writer.end(stored, packing).await?;
+    let copied = copy(first, databases, globals, options, &writer, progress).await;
+    let (copied, counts, packed) = writer.end(copied, packing).await?;
 
     progress.event(Event::Phase("writing the manifest".to_owned()));
+    warnings.extend(copied.warnings);
     let totals = Totals {
-        rows: stored.tables.iter().map(|table| table.rows).sum(),
-        plain_bytes: stored.tables.iter().map(|table| table.bytes).sum(),
+        rows: copied.tables.iter().map(|table| table.rows).sum(),
+        plain_bytes: copied.tables.iter().map(|table| table.bytes).sum(),
         stored_bytes: counts.stored_bytes,
         added_bytes: packed.bytes + key_len,
         chunks: counts.chunks,
         new_chunks: counts.new_chunks,
-        entries: catalog.entries.len() as u64,
+        entries: copied.entries,
+    };
+    let series = match (&options.databases, &copied.databases[..]) {
+        (Databases::Connected, [database]) => database.name.as_str(),
+        // No database has such a name: this is the series of the server.
+        _ => "",
     };
     let clear = ClearPart {
         id: BackupId(random()?),
         features: Vec::new(),
         kind: BackupKind::Logical,
-        series: series_id(
-            &secrets,
-            catalog.database.system_identifier.unwrap_or_default(),
-            &catalog.database.name,
-        ),
+        series: series_id(&secrets, server.system_identifier, series),
         started_at,
         finished_at: clock::now_micros(),
-        lsn: snapshot.lsn(),
+        lsn: copied.databases.iter().map(|database| database.lsn).min().unwrap_or_default(),
         program: concat!("pgkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
         tags: tags(&options.tags),
         totals,
         keys,
-        streams: stored.streams,
+        streams: copied.streams,
     };
-    let sealed = sealed_part(&catalog, &snapshot, options, stored.entries_stream);
+    let sealed = SealedPart {
+        databases: copied.databases,
+        system_identifier: server.system_identifier,
+        server_version: server.version,
+        timeline: server.timeline,
+        host: server.host,
+        warnings,
+        selection: options.selection_text.clone(),
+        globals_stream: copied.globals_stream,
+    };
     let backup = FinishedBackup { clear, sealed };
     repository.store_manifest(&backup, &sealer).await?;
-    snapshot.close().await?;
     Ok(BackupReport {
         id: backup.clear.id,
-        database: backup.sealed.database,
+        databases: backup.sealed.databases.into_iter().map(|database| database.name).collect(),
+        has_globals: backup.sealed.globals_stream.is_some(),
         totals,
         started_at,
         finished_at: backup.clear.finished_at,
         lsn: backup.clear.lsn,
-        tables: stored.tables,
-        warnings: catalog.warnings,
+        tables: copied.tables,
+        warnings: backup.sealed.warnings,
     })
 }
 
-fn sealed_part(
-    catalog: &Catalog,
-    snapshot: &Snapshot,
-    options: &BackupOptions,
-    entries_stream: u32,
-) -> SealedPart {
-    SealedPart {
-        database: catalog.database.name.clone(),
-        system_identifier: catalog.database.system_identifier.unwrap_or_default(),
-        server_version: catalog.database.server_version,
-        encoding: catalog.database.encoding.clone(),
-        snapshot: snapshot.xids().to_owned(),
-        timeline: snapshot.timeline(),
-        entries_stream,
-        warnings: catalog.warnings.clone(),
-        selection: options.selection_text.clone(),
-        host: hosts(snapshot.session().settings()),
+/// What is true of the server as a whole.
+struct Server {
+    system_identifier: u64,
+    version: u32,
+    timeline: u32,
+    host: String,
+}
+
+impl Server {
+    fn of(source: &Source) -> Self {
+        Self {
+            system_identifier: source.catalog.database.system_identifier.unwrap_or_default(),
+            version: source.catalog.database.server_version,
+            timeline: source.snapshot.timeline(),
+            host: hosts(source.snapshot.session().settings()),
+        }
     }
+}
+
+/// Entries of roles and tablespaces, where they are wanted.
+async fn globals(
+    session: &Session,
+    options: &BackupOptions,
+    progress: &Arc<dyn Progress>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Vec<Entry>>> {
+    let wanted = match options.globals {
+        WithGlobals::No => false,
+        WithGlobals::IfReadable => {
+            !options.role_passwords || catalog::may_read_passwords(session).await?
+        }
+        WithGlobals::Yes => true,
+    };
+    if !wanted {
+        return Ok(None);
+    }
+    let globals = catalog::read_globals(session, options.role_passwords).await?;
+    for warning in globals.warnings {
+        progress.event(Event::Warning(warning.clone()));
+        warnings.push(warning);
+    }
+    Ok(Some(globals.entries))
+}
+
+/// What was copied of all databases.
+struct Copied {
+    streams: Vec<Stream>,
+    databases: Vec<Database>,
+    globals_stream: Option<u32>,
+    tables: Vec<TableReport>,
+    warnings: Vec<String>,
+    entries: u64,
+}
+
+/// Copies one database after the other; each snapshot ends with its database's last row.
+async fn copy(
+    first: Source,
+    mut others: impl Iterator<Item = Settings>,
+    globals: Option<Vec<Entry>>,
+    options: &BackupOptions,
+    writer: &ChunkWriter,
+    progress: &Arc<dyn Progress>,
+) -> Result<Copied> {
+    let mut streams = Streams::new(writer);
+    let mut copied = Copied {
+        streams: Vec::new(),
+        databases: Vec::new(),
+        globals_stream: None,
+        tables: Vec::new(),
+        warnings: Vec::new(),
+        entries: 0,
+    };
+    if let Some(entries) = globals {
+        copied.entries += entries.len() as u64;
+        copied.globals_stream = Some(streams.store_entries(&entries).await?);
+    }
+    let mut next = Some(first);
+    while let Some(Source { snapshot, mut catalog }) = next.take() {
+        let name = catalog.database.name.clone();
+        progress.event(Event::Phase(match options.databases {
+            Databases::Connected => "copying rows".to_owned(),
+            Databases::All { .. } => format!("copying rows of \"{name}\""),
+        }));
+        let rows = rows::copy_all(&snapshot, &catalog, options, writer, progress).await?;
+        copied.tables.extend(streams.store_rows(&mut catalog, rows).await?);
+        copied.entries += catalog.entries.len() as u64;
+        copied.databases.push(Database {
+            name,
+            encoding: catalog.database.encoding,
+            snapshot: snapshot.xids().to_owned(),
+            lsn: snapshot.lsn(),
+            entries_stream: streams.store_entries(&catalog.entries).await?,
+        });
+        copied.warnings.extend(catalog.warnings);
+        snapshot.close().await?;
+        if let Some(settings) = others.next() {
+            next = Some(Source::open(&settings, options, progress).await?);
+        }
+    }
+    copied.streams = streams.into_list();
+    Ok(copied)
 }
 
 /// Where the server was reached: `db.internal:5432`; several where any
@@ -258,8 +376,4 @@ fn tags(pairs: &[(String, String)]) -> Vec<Tag> {
         pairs.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect();
     tags.sort();
     tags
-}
-
-fn locked_tables(targets: &[catalog::LockTarget]) -> Vec<(String, String)> {
-    targets.iter().map(|target| (target.schema.clone(), target.name.clone())).collect()
 }

@@ -1,5 +1,5 @@
-//! What was copied, as streams of the manifest; the entries, with what was learned of
-//! their rows, as the last of them.
+//! What was copied, as streams of the manifest; a database's entries, with what was learned
+//! of their rows, after its rows.
 
 use super::TableReport;
 use super::chunks::ChunkWriter;
@@ -8,6 +8,7 @@ use crate::catalog::Catalog;
 use crate::seal::{Chunk, Cutter};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::cbor;
+use pgkeep_format::entry::Entry;
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::limits::INLINE_CHUNKS_MAX;
 use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
@@ -18,52 +19,72 @@ const LIST_MIN: usize = 64;
 const LIST_MAX: usize = 8192;
 const LIST_CUT_MASK: u16 = 0x3ff;
 
-/// All streams of a backup.
-pub(super) struct StoredStreams {
-    pub(super) streams: Vec<Stream>,
-    pub(super) entries_stream: u32,
-    pub(super) tables: Vec<TableReport>,
+/// The streams of a backup so far.
+pub(super) struct Streams<'a> {
+    writer: &'a ChunkWriter,
+    list: Vec<Stream>,
 }
 
-/// Writes lists and entries; notes in the entries where their rows are.
-pub(super) async fn store(
-    writer: &ChunkWriter,
-    catalog: &mut Catalog,
-    copied: Vec<CopiedTable>,
-) -> Result<StoredStreams> {
-    let mut streams = Vec::with_capacity(copied.len() + 1);
-    let mut tables = Vec::with_capacity(copied.len());
-    for (table, copied) in catalog.tables.iter().zip(copied) {
-        let data = catalog
-            .entries
-            .get_mut(table.entry as usize)
-            .and_then(|entry| entry.data.as_mut())
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "table has no entry for its rows"))?;
-        data.stream = number(streams.len())?;
-        (data.rows, data.bytes) = (copied.rows, copied.bytes);
-        streams.push(stream(writer, FrameType::Rows, &copied.references).await?);
-        tables.push(TableReport {
-            schema: table.schema.clone(),
-            name: table.name.clone(),
-            rows: copied.rows,
-            bytes: copied.bytes,
-        });
+impl<'a> Streams<'a> {
+    pub(super) fn new(writer: &'a ChunkWriter) -> Self {
+        Self { writer, list: Vec::new() }
     }
-    let entries_stream = number(streams.len())?;
-    let mut cutter = Cutter::new(writer.secrets());
-    let mut chunks = Vec::new();
-    for entry in &catalog.entries {
-        cutter.push(&cbor::encode(entry), true, |chunk| chunks.push(chunk));
+
+    pub(super) fn into_list(self) -> Vec<Stream> {
+        self.list
     }
-    chunks.extend(cutter.finish());
-    let mut references = Vec::with_capacity(chunks.len());
-    for mut chunk in chunks {
-        // Entries are not rows: nobody counts them as such.
-        chunk.rows = 0;
-        references.push(writer.write(FrameType::Entries, chunk).await?);
+
+    /// Makes a stream of each table's rows; notes in the entries where they are.
+    pub(super) async fn store_rows(
+        &mut self,
+        catalog: &mut Catalog,
+        copied: Vec<CopiedTable>,
+    ) -> Result<Vec<TableReport>> {
+        let mut tables = Vec::with_capacity(copied.len());
+        for (table, copied) in catalog.tables.iter().zip(copied) {
+            let data = catalog
+                .entries
+                .get_mut(table.entry as usize)
+                .and_then(|entry| entry.data.as_mut())
+                .ok_or_else(|| {
+                    Error::new(ErrorKind::Internal, "table has no entry for its rows")
+                })?;
+            data.stream = self.add(FrameType::Rows, &copied.references).await?;
+            (data.rows, data.bytes) = (copied.rows, copied.bytes);
+            tables.push(TableReport {
+                database: catalog.database.name.clone(),
+                schema: table.schema.clone(),
+                name: table.name.clone(),
+                rows: copied.rows,
+                bytes: copied.bytes,
+            });
+        }
+        Ok(tables)
     }
-    streams.push(stream(writer, FrameType::Entries, &references).await?);
-    Ok(StoredStreams { streams, entries_stream, tables })
+
+    /// Makes a stream of entries and returns its position.
+    pub(super) async fn store_entries(&mut self, entries: &[Entry]) -> Result<u32> {
+        let mut cutter = Cutter::new(self.writer.secrets());
+        let mut chunks = Vec::new();
+        for entry in entries {
+            cutter.push(&cbor::encode(entry), true, |chunk| chunks.push(chunk));
+        }
+        chunks.extend(cutter.finish());
+        let mut references = Vec::with_capacity(chunks.len());
+        for mut chunk in chunks {
+            // Entries are not rows: nobody counts them as such.
+            chunk.rows = 0;
+            references.push(self.writer.write(FrameType::Entries, chunk).await?);
+        }
+        self.add(FrameType::Entries, &references).await
+    }
+
+    async fn add(&mut self, frame_type: FrameType, references: &[ChunkReference]) -> Result<u32> {
+        let position = u32::try_from(self.list.len())
+            .map_err(|_| Error::new(ErrorKind::Internal, "backup has too many streams"))?;
+        self.list.push(stream(self.writer, frame_type, references).await?);
+        Ok(position)
+    }
 }
 
 async fn stream(
@@ -102,9 +123,4 @@ fn lists(references: &[ChunkReference]) -> Vec<&[ChunkReference]> {
         lists.push(&references[start..]);
     }
     lists
-}
-
-fn number(position: usize) -> Result<u32> {
-    u32::try_from(position)
-        .map_err(|_| Error::new(ErrorKind::Internal, "backup has too many streams"))
 }

@@ -14,6 +14,7 @@ mod creation;
 mod database;
 mod draft;
 mod drops;
+mod globals;
 mod objects;
 mod ordering;
 mod relations;
@@ -25,6 +26,7 @@ pub use creation::{creation, forget_storage};
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
 pub use drops::drops;
+pub use globals::{Globals, databases, may_read_passwords, read_globals};
 pub use rows_target::{RowsTarget, rows_target};
 pub use selection::{
     Aspect, LockTarget, NameMatcher, RelationKind, Selection, Subject, Turn, lock_targets,

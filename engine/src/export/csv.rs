@@ -21,7 +21,7 @@ pub(super) async fn write(export: &Export<'_>, output: ExportOutput) -> Result<E
         .filter(|(_, entry)| entry.kind == Kind::TableData)
         .filter_map(|(at, entry)| Some((at, entry, entry.data.as_ref()?)))
         .collect();
-    let encoding = &export.backup.sealed_part()?.encoding;
+    let encoding = &export.database.encoding;
     if encoding != "UTF8" {
         let warning = format!("rows are in the database's encoding, {encoding}, not in UTF-8");
         export.progress.event(Event::Warning(warning));

@@ -232,7 +232,7 @@ impl<'a> Plan<'a> {
             format!("{}.{}", sealed.server_version / 10_000, sealed.server_version % 10_000);
         let mut contents = Contents::new(&Header {
             taken_at: self.export.backup.clear.started_at.div_euclid(1_000_000),
-            database: &sealed.database,
+            database: &self.export.database.name,
             server: &server,
             program: concat!("pgkeep ", env!("CARGO_PKG_VERSION")),
         })?;
@@ -248,7 +248,7 @@ impl<'a> Plan<'a> {
                 let whole = self.export.whole_of(entry);
                 depends_on.extend(privileges.before(entry, whole, id(*at)?));
             }
-            self.add(&mut contents, *at, &depends_on, &sealed.encoding)?;
+            self.add(&mut contents, *at, &depends_on, &self.export.database.encoding)?;
         }
         Ok(contents.finish())
     }

@@ -24,6 +24,7 @@ use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Entry, Section};
+use pgkeep_format::manifest::Database;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ pub enum ExportOutput {
 /// What to write.
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
+    /// Which database; needed only where the backup has several.
+    pub database: Option<String>,
     /// Which entries.
     pub selection: Selection,
     /// How.
@@ -72,6 +75,7 @@ pub struct ExportReport {
 struct Export<'a> {
     reader: ChunkReader,
     backup: &'a Backup,
+    database: &'a Database,
     entries: Vec<Entry>,
     selection: &'a Selection,
     /// Positions of the entries to write.
@@ -110,11 +114,12 @@ async fn export(
 ) -> Result<ExportReport> {
     progress.event(Event::Phase("reading the backup".to_owned()));
     let reader = ChunkReader::open(repository).await?;
-    let mut entries = reader.entries(backup).await?;
+    let database = backup.database(options.database.as_deref())?;
+    let mut entries = reader.entries(backup, database.entries_stream).await?;
     let selection = &options.selection;
     forget_storage(&mut entries, selection);
     let selected = select_entries(&entries, selection)?;
-    let export = Export { reader, backup, entries, selection, selected, progress };
+    let export = Export { reader, backup, database, entries, selection, selected, progress };
     export.plan();
     progress.event(Event::Phase("writing".to_owned()));
     match (&options.format, output) {

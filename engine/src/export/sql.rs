@@ -166,8 +166,7 @@ impl Script<'_> {
             return Err(Error::new(ErrorKind::NotFound, message)
                 .hint("Leave out --create and run the script in a database that you made."));
         }
-        let sealed = export.backup.sealed_part()?;
-        let connect = connect(&sealed.database)?;
+        let connect = connect(&export.database.name)?;
         if self.options.clean {
             let all: BTreeSet<usize> = database.iter().copied().collect();
             for drop in drops(&export.entries, &all, self.options.if_exists) {
@@ -201,7 +200,7 @@ impl Script<'_> {
 
     async fn copy(&mut self, entry: &Entry, data: &Data) -> Result<()> {
         let target = rows_target(entry, data, entry.schema.as_deref().unwrap_or_default());
-        let encoding = literal(&self.export.backup.sealed_part()?.encoding);
+        let encoding = literal(&self.export.database.encoding);
         let copy = target.copy;
         self.statement(&format!("COPY {copy} FROM stdin WITH (ENCODING {encoding});"))?;
         let output = &mut *self.output;
@@ -212,7 +211,7 @@ impl Script<'_> {
     }
 
     async fn inserts(&mut self, entry: &Entry, data: &Data, options: &InsertOptions) -> Result<()> {
-        let encoding = &self.export.backup.sealed_part()?.encoding;
+        let encoding = &self.export.database.encoding;
         let relation = self.export.whole_of(entry).and_then(|table| table.relation.as_ref());
         let mut inserts = Inserts::new(entry, data, relation, encoding, options);
         let output = &mut *self.output;

@@ -9,11 +9,15 @@ use pgkeep_format::entry::Entry;
 use pgkeep_format::frame::{FrameHeader, FrameType};
 use pgkeep_format::id::BackupId;
 use pgkeep_format::key::KeyMaterial;
-use pgkeep_format::manifest::{BackupKind, ClearPart, SealedPart, decode_body, encode_body};
+use pgkeep_format::manifest::{
+    BackupKind, ClearPart, Database, SealedPart, decode_body, encode_body,
+};
 use pgkeep_format::name::{BACKUPS, ObjectName};
 use pgkeep_format::object::ObjectType;
 
-/// Bytes of all entries of a backup together.
+/// Databases that an error names at most.
+const DATABASES_NAMED_MAX: usize = 10;
+/// Bytes of all entries of a database together.
 const ENTRIES_LEN_MAX: usize = 2 << 30;
 
 /// A backup's manifest, proven by its signature.
@@ -87,7 +91,12 @@ impl Repository {
         }
         let header = FrameHeader::decode(frame).map_err(damaged)?;
         let sealed = match self.open_frame(header, Bytes::copy_from_slice(frame)).await {
-            Ok(opened) => Some(cbor::decode("manifest", &opened.plain).map_err(damaged)?),
+            Ok(opened) => {
+                let sealed: SealedPart =
+                    cbor::decode("manifest", &opened.plain).map_err(damaged)?;
+                sealed.validate().map_err(damaged)?;
+                Some(sealed)
+            }
             // Whoever has no key still sees the clear part.
             Err(error) if error.kind() == ErrorKind::WrongKey && !self.inner.keys.reads() => None,
             Err(error) => return Err(error),
@@ -170,18 +179,15 @@ impl Repository {
 }
 
 impl ChunkReader {
-    /// Reads a backup's entries.
+    /// Reads the entries of a stream of entries: [`Database::entries_stream`] or
+    /// [`SealedPart::globals_stream`].
     ///
     /// # Errors
-    /// [`ErrorKind::WrongKey`] without the identity, [`ErrorKind::Damaged`].
-    pub async fn entries(&self, backup: &Backup) -> Result<Vec<Entry>> {
-        let sealed = backup.sealed_part()?;
+    /// [`ErrorKind::Damaged`].
+    pub async fn entries(&self, backup: &Backup, stream: u32) -> Result<Vec<Entry>> {
         let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("entries {why}"));
-        let stream = backup
-            .clear
-            .streams
-            .get(sealed.entries_stream as usize)
-            .ok_or_else(|| damaged("have no stream"))?;
+        let stream =
+            backup.clear.streams.get(stream as usize).ok_or_else(|| damaged("have no stream"))?;
         let bytes = self.read_stream(stream, ENTRIES_LEN_MAX).await?;
         let mut entries: Vec<Entry> = Vec::new();
         let mut rest = &bytes[..];
@@ -210,6 +216,49 @@ impl ChunkReader {
 }
 
 impl Backup {
+    /// The stream of its roles and tablespaces.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] when it was read without the identity,
+    /// [`ErrorKind::NotFound`] when it has none.
+    pub fn globals_stream(&self) -> Result<u32> {
+        self.sealed_part()?.globals_stream.ok_or_else(|| {
+            let message = format!("backup {} holds no roles and tablespaces", self.clear.id);
+            Error::new(ErrorKind::NotFound, message)
+                .hint("Take one that does: pgkeep backup --globals")
+        })
+    }
+
+    /// The database of this name, or without a name the only one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] when it was read without the identity,
+    /// [`ErrorKind::NotFound`] when it has no such database, [`ErrorKind::Usage`] when it has
+    /// several and none was named.
+    pub fn database(&self, name: Option<&str>) -> Result<&Database> {
+        let databases = &self.sealed_part()?.databases;
+        let listed = || {
+            let names = databases.iter().map(|database| format!("\"{}\"", database.name));
+            let names: Vec<String> = names.take(DATABASES_NAMED_MAX).collect();
+            format!("It has {}.", names.join(", "))
+        };
+        match (name, &databases[..]) {
+            (None, [database]) => Ok(database),
+            (None, _) => {
+                let message = format!("backup {} has {} databases", self.clear.id, databases.len());
+                Err(Error::new(ErrorKind::Usage, message)
+                    .hint("Name one: --database NAME")
+                    .hint(listed()))
+            }
+            (Some(name), _) => {
+                databases.iter().find(|database| database.name == name).ok_or_else(|| {
+                    let message = format!("backup {} has no database \"{name}\"", self.clear.id);
+                    Error::new(ErrorKind::NotFound, message).hint(listed())
+                })
+            }
+        }
+    }
+
     /// What the manifest says under the seal.
     ///
     /// # Errors

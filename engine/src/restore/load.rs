@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::FrameType;
+use pgkeep_format::manifest::Database;
 use pgkeep_format::stream::{ChunkReference, Stream};
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ impl Loader {
     pub(super) fn new(
         reader: &ChunkReader,
         backup: &Backup,
+        database: &Database,
         entries: &Arc<Vec<Entry>>,
         rename: &Rename,
     ) -> Result<Self> {
@@ -53,7 +55,7 @@ impl Loader {
             reader: reader.clone(),
             streams: backup.clear.streams.clone(),
             entries: entries.clone(),
-            encoding: backup.sealed_part()?.encoding.clone(),
+            encoding: database.encoding.clone(),
             rename: rename.clone(),
         })
     }

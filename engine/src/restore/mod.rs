@@ -11,12 +11,17 @@
 //! stored, names are quoted where this program writes SQL itself.
 
 mod analyze;
+mod globals;
 mod load;
 mod plan;
 mod privileges;
 mod rename;
 mod schedule;
+mod server;
 mod target;
+
+pub use globals::{Globals, GlobalsReport, run as run_globals};
+pub use server::{ServerReport, run_all};
 
 use crate::catalog::{Aspect, Selection, creation, forget_storage, select_entries};
 use crate::postgres::{ServerError, Session, Settings, WireSession};
@@ -53,6 +58,8 @@ const ROWS_ARE_CHECKED: &str = "triggers fire and foreign keys are checked while
 /// What to restore and how.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
+    /// Which database; needed only where the backup has several.
+    pub database: Option<String>,
     /// Which entries.
     pub selection: Selection,
     /// Connections that load rows and build indexes.
@@ -133,13 +140,14 @@ async fn restore(
     let started_at = clock::now_micros();
     progress.event(Event::Phase("reading the backup".to_owned()));
     let reader = ChunkReader::open(repository).await?;
-    let mut entries = reader.entries(backup).await?;
+    let database = backup.database(options.database.as_deref())?;
+    let mut entries = reader.entries(backup, database.entries_stream).await?;
     forget_storage(&mut entries, &options.selection);
     let entries = Arc::new(entries);
     let rename = Rename::new(&options.rename_schemas)?;
 
     let mut asked = select_entries(&entries, &options.selection)?;
-    let target = target::open(settings, &entries, backup, options).await?;
+    let target = target::open(settings, &entries, database, options).await?;
     if !target.takes_statistics() {
         asked.retain(|at| entries[*at].kind != Kind::StatisticsData);
     }
@@ -160,7 +168,7 @@ async fn restore(
     let mut analyzed = 0;
     if !options.dry_run {
         target.clean(&plan, &rename, options).await?;
-        let loader = load::Loader::new(&reader, backup, &entries, &rename)?;
+        let loader = load::Loader::new(&reader, backup, database, &entries, &rename)?;
         let before = if options.selection.is_without(Aspect::Privileges) {
             None
         } else {

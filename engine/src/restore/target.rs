@@ -7,9 +7,9 @@ use super::{
 };
 use crate::catalog::{Aspect, select_database};
 use crate::postgres::{Session, Settings, identifier};
-use crate::repository::Backup;
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
+use pgkeep_format::manifest::Database;
 use std::collections::{BTreeSet, HashSet};
 
 /// Objects that an error about existing ones names at most.
@@ -31,11 +31,11 @@ type Object = (&'static str, String, String);
 pub(super) async fn open(
     settings: &Settings,
     entries: &[Entry],
-    backup: &Backup,
+    database: &Database,
     options: &RestoreOptions,
 ) -> Result<Target> {
     let settings = if options.create {
-        let name = &backup.sealed_part()?.database;
+        let name = &database.name;
         let made = settings.with_database(name.as_str());
         if options.dry_run {
             return Ok(Target { settings: made, session: None, there: HashSet::new() });

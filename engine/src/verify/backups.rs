@@ -26,7 +26,7 @@ pub(super) async fn verify_all(
         findings.report.bytes += object.len;
         let backup = repository.backup(id).await;
         if let Some(backup) = findings.note(&object.name, backup)? {
-            follow(repository, &reader, &backup, findings).await?;
+            follow(&reader, &backup, findings).await?;
         }
     }
     Ok(())
@@ -83,21 +83,16 @@ pub(super) async fn verify_alone(
             }
         }
     }
-    follow(repository, &reader, &backup, findings).await
+    follow(&reader, &backup, findings).await
 }
 
 /// Compares what a backup refers to with the chunks that were proven.
-async fn follow(
-    repository: &Repository,
-    reader: &ChunkReader,
-    backup: &Backup,
-    findings: &mut Findings,
-) -> Result<()> {
+async fn follow(reader: &ChunkReader, backup: &Backup, findings: &mut Findings) -> Result<()> {
     let id = backup.clear.id;
     let mut entries: Vec<Entry> = Vec::new();
-    if repository.can_read() {
-        match reader.entries(backup).await {
-            Ok(read) => entries = read,
+    for stream in entries_streams(backup) {
+        match reader.entries(backup, stream).await {
+            Ok(read) => entries.extend(read),
             Err(error) if error.kind() == ErrorKind::Store => return Err(error),
             Err(error) => findings.harm(id, None, chain(&error)),
         }
@@ -124,6 +119,14 @@ async fn follow(
     }
     findings.report.backups += 1;
     Ok(())
+}
+
+/// The streams that hold entries; none without the identity.
+fn entries_streams(backup: &Backup) -> Vec<u32> {
+    backup.sealed.as_ref().map_or_else(Vec::new, |sealed| {
+        let databases = sealed.databases.iter().map(|database| database.entries_stream);
+        databases.chain(sealed.globals_stream).collect()
+    })
 }
 
 /// What is wrong with a stream.

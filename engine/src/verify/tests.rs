@@ -14,7 +14,7 @@ use pgkeep_format::cbor;
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::{BackupId, ChunkId};
-use pgkeep_format::manifest::{BackupKind, ClearPart, SealedPart, Totals};
+use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Totals};
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
 use std::sync::Arc;
@@ -142,16 +142,20 @@ fn entry() -> Entry {
 
 fn sealed_part() -> SealedPart {
     SealedPart {
-        database: "test".to_owned(),
-        system_identifier: 1,
-        server_version: 180_000,
-        encoding: "UTF8".to_owned(),
-        snapshot: "1:1:".to_owned(),
+        databases: vec![Database {
+            name: "test".to_owned(),
+            encoding: "UTF8".to_owned(),
+            snapshot: "739:742:739".to_owned(),
+            lsn: 3,
+            entries_stream: 1,
+        }],
+        system_identifier: u64::MAX,
+        server_version: 180_004,
         timeline: 1,
-        entries_stream: 1,
+        host: "127.0.0.1".to_owned(),
         warnings: Vec::new(),
         selection: Vec::new(),
-        host: "localhost".to_owned(),
+        globals_stream: None,
     }
 }
 

@@ -26,7 +26,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
              ORDER BY n.nspname, r.rolname, d.defaclobjtype",
         )
         .await?;
-    let roles = satellites::roles(context).await?;
+    let roles = satellites::roles(context.session).await?;
     let mut drafts = Vec::new();
     for row in &rows {
         let address = Address::new("pg_default_acl", row.parse("oid")?);

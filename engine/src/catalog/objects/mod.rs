@@ -15,7 +15,7 @@ mod languages;
 mod large_objects;
 mod operator_classes;
 mod operators;
-mod properties;
+pub(in crate::catalog) mod properties;
 mod publications;
 pub(in crate::catalog) mod schemas;
 mod subscriptions;

@@ -125,14 +125,22 @@ async fn settings(context: &Context<'_>, facts: &DatabaseFacts) -> Result<Vec<St
             Some(role) => format!("ROLE {} IN DATABASE {name}", identifier(role)),
             None => format!("DATABASE {name}"),
         };
-        for setting in array::optional_elements(row.optional("setconfig")?)?.unwrap_or_default() {
-            if let Some((parameter, value)) = setting.split_once('=') {
-                let value = parameter_value(parameter, value);
-                sql.push(format!("ALTER {whom} SET {} TO {value};", identifier(parameter)));
-            }
-        }
+        let settings = array::optional_elements(row.optional("setconfig")?)?.unwrap_or_default();
+        sql.extend(assignments(&whom, &settings));
     }
     Ok(sql)
+}
+
+/// A statement for each of `settings`, which are `parameter=value`; `whom` is what ALTER calls
+/// the role or database.
+pub(in crate::catalog) fn assignments(whom: &str, settings: &[String]) -> Vec<String> {
+    let pairs = settings.iter().filter_map(|setting| setting.split_once('='));
+    pairs
+        .map(|(parameter, value)| {
+            let value = parameter_value(parameter, value);
+            format!("ALTER {whom} SET {} TO {value};", identifier(parameter))
+        })
+        .collect()
 }
 
 /// Parameters whose value is a list of quoted names: given back as one string, the list

@@ -38,6 +38,13 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether it means databases as they are, but for what is taken out of them; not where
+    /// it names what to take.
+    #[must_use]
+    pub fn is_of_whole_databases(&self) -> bool {
+        self.schemas.is_empty() && self.tables.is_empty() && !self.is_without(Aspect::Definitions)
+    }
+
     /// Whether it leaves something out of every object.
     #[must_use]
     pub fn is_without(&self, aspect: Aspect) -> bool {
