@@ -21,6 +21,7 @@ mod kinds;
 mod listing;
 mod logins;
 mod lying_server;
+mod managed;
 mod odd_rows;
 mod oracle;
 mod random_rows;

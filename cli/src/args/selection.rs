@@ -1,7 +1,8 @@
 //! Options that choose what is meant: the same for a database and for a stored backup.
 
+use super::values;
 use clap::Args;
-use pgkeep_engine::catalog::{Aspect, Selection};
+use pgkeep_engine::catalog::{Aspect, Provider, Selection};
 
 /// What to back up, restore, export or list; everything without any.
 #[derive(Debug, Clone, Default, Args)]
@@ -59,6 +60,13 @@ pub(crate) struct SelectionArgs {
     #[arg(long)]
     pub(crate) no_tablespaces: bool,
 
+    /// Whose server it is: what is the provider's alone is left out
+    ///
+    /// Rows that the user has in tables of the provider, such as auth.users, are backed up, and
+    /// restored into the tables that are there.
+    #[arg(long, value_name = "PROVIDER", value_parser = values::provider)]
+    pub(crate) profile: Option<Provider>,
+
     /// No access methods: every table is a heap
     #[arg(long)]
     pub(crate) no_table_access_method: bool,
@@ -77,6 +85,7 @@ impl SelectionArgs {
             tables: self.tables.clone(),
             exclude_tables: self.exclude_tables.clone(),
             exclude_table_data: self.exclude_table_data.clone(),
+            provider: self.profile,
             without: flags.flat_map(|(_, _, aspects)| aspects).copied().collect(),
         }
     }
@@ -94,6 +103,7 @@ impl SelectionArgs {
         for (option, patterns) in lists {
             typed.extend(patterns.iter().map(|pattern| format!("{option}={pattern}")));
         }
+        typed.extend(self.profile.map(|provider| format!("--profile={}", provider.name())));
         let flags = self.flags().into_iter().filter(|(_, set, _)| *set);
         typed.extend(flags.map(|(option, _, _)| option.to_owned()));
         typed

@@ -1,5 +1,6 @@
 //! Values that clap reads for several commands: durations, pairs.
 
+use pgkeep_engine::catalog::Provider;
 use pgkeep_engine::export::RestrictKey;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -51,6 +52,15 @@ pub(super) fn rename(text: &str) -> Result<(String, String), String> {
 /// Reads a key for psql's `\restrict`.
 pub(super) fn restrict_key(text: &str) -> Result<RestrictKey, String> {
     RestrictKey::new(text).map_err(|error| error.to_string())
+}
+
+/// Reads the name of a provider.
+pub(super) fn provider(text: &str) -> Result<Provider, String> {
+    let named = Provider::ALL.into_iter().find(|provider| provider.name() == text);
+    named.ok_or_else(|| {
+        let names: Vec<_> = Provider::ALL.iter().map(|provider| provider.name()).collect();
+        format!("expected {}", names.join(" or "))
+    })
 }
 
 /// Reads a number of connections.

@@ -109,7 +109,8 @@ fn options(args: &BackupArgs) -> BackupOptions {
         databases,
         selection,
         globals,
-        role_passwords: !args.no_role_passwords,
+        // A provider shows them to nobody.
+        role_passwords: !args.no_role_passwords && args.selection.profile.is_none(),
         jobs: args.jobs,
         tags: args.tags.clone(),
         lock_timeout: args.lock_timeout,

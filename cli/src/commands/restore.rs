@@ -122,7 +122,7 @@ impl Restore {
         let mut report = ServerReport { globals: None, databases: Vec::new() };
         if let Some(which) = globals {
             let run = restore::run_globals;
-            let done = run(repository, backup, settings, which, options.dry_run, &progress).await?;
+            let done = run(repository, backup, settings, which, options, &progress).await?;
             report.globals = Some(done);
         }
         if only.is_none() {

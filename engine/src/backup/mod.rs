@@ -292,7 +292,8 @@ async fn globals(
     if !wanted {
         return Ok(None);
     }
-    let globals = catalog::read_globals(session, options.role_passwords).await?;
+    let globals =
+        catalog::read_globals(session, options.role_passwords, options.selection.provider).await?;
     for warning in globals.warnings {
         progress.event(Event::Warning(warning.clone()));
         warnings.push(warning);

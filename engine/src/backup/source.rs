@@ -2,7 +2,7 @@
 //! held until its rows are copied.
 
 use super::BackupOptions;
-use crate::catalog::{self, Catalog};
+use crate::catalog::{self, Catalog, Provider};
 use crate::postgres::{Session, Settings, Snapshot};
 use crate::progress::{Event, Progress};
 use crate::{Error, ErrorKind, Result};
@@ -43,7 +43,10 @@ impl Source {
         let targets = catalog::lock_targets(session, &options.selection).await?;
         let tables: Vec<(String, String)> =
             targets.into_iter().map(|target| (target.schema, target.name)).collect();
-        snapshot.lock(&tables, options.lock_timeout).await?;
+        snapshot
+            .lock(&tables, options.lock_timeout)
+            .await
+            .map_err(|error| hint_provider(error, &tables, options))?;
         let mut catalog = catalog::read(session, &options.selection).await?;
         if options.databases != Databases::Connected {
             let name = &catalog.database.name;
@@ -58,6 +61,23 @@ impl Source {
     }
 }
 
+/// Who may not read a provider's tables perhaps does not know that he need not.
+fn hint_provider(error: Error, tables: &[(String, String)], options: &BackupOptions) -> Error {
+    if error.kind() != ErrorKind::Privilege || options.selection.provider.is_some() {
+        return error;
+    }
+    let keeps = |provider: &Provider, schema: &str| {
+        provider.hides_schema(schema) || provider.shares_schema(schema)
+    };
+    let known = Provider::ALL
+        .into_iter()
+        .find(|provider| tables.iter().any(|(schema, _)| keeps(provider, schema)));
+    match known {
+        Some(provider) => error.hint(format!("On such a server: --profile {}", provider.name())),
+        None => error,
+    }
+}
+
 /// The settings of each database to back up, ascending by name, and what is left out of them.
 pub(super) async fn databases(
     settings: &Settings,
@@ -67,7 +87,10 @@ pub(super) async fn databases(
         return Ok((vec![settings.clone()], Vec::new()));
     };
     let mut session = Session::connect(settings, "backup").await?;
-    let listed = catalog::databases(&session, exclude).await?;
+    let mut listed = catalog::databases(&session, exclude).await?;
+    if let Some(provider) = options.selection.provider {
+        listed.names.retain(|name| !provider.owns_database(name));
+    }
     // Where it came in: with several hosts, the others must not come in elsewhere.
     let settings = session.settings().clone();
     session.close().await;

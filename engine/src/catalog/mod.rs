@@ -29,8 +29,8 @@ pub use drops::drops;
 pub use globals::{Globals, databases, may_read_passwords, read_globals};
 pub use rows_target::{RowsTarget, rows_target};
 pub use selection::{
-    Aspect, LockTarget, NameMatcher, RelationKind, Selection, Subject, Turn, lock_targets,
-    select_database, select_entries, turn,
+    Aspect, LockTarget, NameMatcher, Provider, RelationKind, Selection, Subject, Turn,
+    lock_targets, select_database, select_entries, turn,
 };
 
 use crate::Result;

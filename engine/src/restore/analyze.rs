@@ -5,8 +5,8 @@
 //! No row hangs on statistics: what goes wrong with them is told and stops nothing.
 
 use super::plan::Plan;
-use super::{Run, SESSION_SETTINGS, describe};
-use crate::postgres::{Row, ServerError, Session, qualified};
+use super::{Run, SESSION_SETTINGS, describe, reason};
+use crate::postgres::{Row, Session, qualified};
 use crate::progress::Event;
 use crate::{Error, Result};
 use futures_util::future::try_join_all;
@@ -52,7 +52,8 @@ pub(super) async fn run(
     analyze: Analyze,
     jobs: NonZeroUsize,
 ) -> Result<Analyzed> {
-    let work = Work { run, warnings: Mutex::default(), given: Mutex::default() };
+    let others = tables_of_provider(run);
+    let work = Work { run, warnings: Mutex::default(), given: Mutex::new(others.clone()) };
     // Under a schema's other name, statements exclude each other.
     let jobs = if run.rename.is_none() { jobs.get() } else { 1 };
     let mut sessions = Vec::new();
@@ -64,7 +65,7 @@ pub(super) async fn run(
     let tables = match analyze {
         Analyze::Never => Tables::default(),
         Analyze::Missing => Tables::new(run.entries, plan, &lock(&work.given)),
-        Analyze::All => Tables::new(run.entries, plan, &HashSet::new()),
+        Analyze::All => Tables::new(run.entries, plan, &others),
     };
     let mut count = 0;
     if !tables.is_empty() {
@@ -121,7 +122,7 @@ async fn side_by_side<T>(
 struct Work<'a> {
     run: &'a Run<'a>,
     warnings: Mutex<Vec<String>>,
-    /// Tables that have the statistics of the backup.
+    /// Tables that have the statistics of the backup, and those that are not ours to analyze.
     given: Mutex<HashSet<usize>>,
 }
 
@@ -162,14 +163,6 @@ impl Work<'_> {
 
     fn warn(&self, warning: String) {
         lock(&self.warnings).push(warning);
-    }
-}
-
-/// Why the server refused a statement; an error of any other kind is given back.
-fn reason(error: Error) -> Result<String> {
-    match error.cause::<ServerError>() {
-        Some(server) => Ok(server.message.clone()),
-        None => Err(error),
     }
 }
 
@@ -248,6 +241,16 @@ impl Tables {
 fn parents(entries: &[Entry], at: usize) -> impl Iterator<Item = usize> + '_ {
     let relation = entries.get(at).and_then(|entry| entry.relation.as_ref());
     relation.into_iter().flat_map(|relation| &relation.parents).map(|parent| *parent as usize)
+}
+
+/// Tables that their provider analyzes.
+fn tables_of_provider(run: &Run<'_>) -> HashSet<usize> {
+    let Some(provider) = run.provider else { return HashSet::new() };
+    let all = run.entries.iter().enumerate();
+    let shared = all.filter(|(_, entry)| {
+        entry.schema.as_deref().is_some_and(|schema| provider.shares_schema(schema))
+    });
+    shared.map(|(at, _)| at).collect()
 }
 
 /// Tables that have foreign tables below them.

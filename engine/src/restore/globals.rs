@@ -2,11 +2,12 @@
 //! other databases live by them: nothing is dropped, what is there is altered, and what the role
 //! may not do is said at the end instead of ending the restore.
 
-use super::{SESSION_SETTINGS, describe};
+use super::{RestoreOptions, SESSION_SETTINGS, describe, reason};
+use crate::Result;
+use crate::catalog::Provider;
 use crate::postgres::{Session, Settings};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
-use crate::{ErrorKind, Result};
 use pgkeep_format::entry::{Entry, EntryKind, Kind};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,8 +32,8 @@ pub struct GlobalsReport {
     pub warnings: Vec<String>,
 }
 
-/// Restores what `which` names of a backup into the server that `settings` lead to; with
-/// `dry_run` only says what it would.
+/// Restores what `which` names of a backup into the server that `settings` lead to, but for what
+/// a provider made there. Of `options`, the provider counts and whether it is a dry run.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when the backup holds no globals; when the server cannot be reached
@@ -42,7 +43,7 @@ pub async fn run(
     backup: &Backup,
     settings: &Settings,
     which: Globals,
-    dry_run: bool,
+    options: &RestoreOptions,
     progress: &Arc<dyn Progress>,
 ) -> Result<GlobalsReport> {
     progress.event(Event::Phase("restoring roles and tablespaces".to_owned()));
@@ -52,20 +53,24 @@ pub async fn run(
     session.execute(SESSION_SETTINGS).await?;
     let there = there(&session).await?;
     let mut report = GlobalsReport::default();
+    let provider = options.selection.provider;
+    let user = session.settings().user().to_owned();
     for entry in entries.iter().filter(|entry| which.takes(&entries, entry)) {
-        if there.contains(&(entry.kind.to_string(), entry.name.clone())) {
+        if there.contains(&(entry.kind.to_string(), entry.name.clone()))
+            || provider.is_some_and(|provider| is_of_provider(provider, &user, &entries, entry))
+        {
             continue;
         }
-        let done = if dry_run { Ok(()) } else { session.execute(&entry.create).await };
+        let done = if options.dry_run { Ok(()) } else { session.execute(&entry.create).await };
         match done {
             Ok(()) => {
                 progress.event(Event::Step(describe(entry)));
                 report.entries.push((entry.kind.to_string(), entry.name.clone()));
             }
-            Err(error) if error.kind() == ErrorKind::Connection => return Err(error),
             Err(error) => {
                 // The server's words alone: a statement may hold a password.
-                let warning = format!("could not restore {}: {error}", describe(entry));
+                let why = reason(error)?;
+                let warning = format!("could not restore {}: {why}", describe(entry));
                 progress.event(Event::Warning(warning.clone()));
                 report.warnings.push(warning);
                 // An entry may be several statements, the first of which took another role on.
@@ -88,6 +93,22 @@ async fn there(session: &Session) -> Result<HashSet<(String, String)>> {
     rows.iter()
         .map(|row| Ok((row.text("kind")?.to_owned(), row.text("name")?.to_owned())))
         .collect()
+}
+
+/// Whether it makes or alters a role that the provider made, as the first one of the user's was.
+fn is_of_provider(provider: Provider, user: &str, entries: &[Entry], entry: &Entry) -> bool {
+    let made = |role: &str| provider.owns_role(role) || role == "postgres" || role == user;
+    let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize)).unwrap_or(entry);
+    match whole.kind {
+        EntryKind::Known(Kind::Role | Kind::RoleSetting) => made(&whole.name),
+        EntryKind::Known(Kind::RoleMembership) => {
+            let roles = whole.name.split_once(" TO ");
+            roles.is_some_and(|(role, member)| {
+                provider.owns_role(member) || (made(role) && made(member))
+            })
+        }
+        _ => false,
+    }
 }
 
 impl Globals {

@@ -13,6 +13,7 @@
 mod analyze;
 mod globals;
 mod load;
+mod managed;
 mod plan;
 mod privileges;
 mod rename;
@@ -23,12 +24,13 @@ mod target;
 pub use globals::{Globals, GlobalsReport, run as run_globals};
 pub use server::{ServerReport, run_all};
 
-use crate::catalog::{Aspect, Selection, creation, forget_storage, select_entries};
+use crate::catalog::{Aspect, Provider, Selection, creation, forget_storage, select_entries};
 use crate::postgres::{ServerError, Session, Settings, WireSession};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result, clock};
 pub use analyze::Analyze;
+use managed::Managed;
 use pgkeep_format::entry::{Entry, Kind};
 use pgkeep_format::id::BackupId;
 use plan::Plan;
@@ -151,11 +153,25 @@ async fn restore(
     if !target.takes_statistics() {
         asked.retain(|at| entries[*at].kind != Kind::StatisticsData);
     }
-    let selected = target.complete(&entries, &asked, options, &rename)?;
-    let plan = Plan::new(&entries, &selected, &asked, options);
-    let mut warnings = target.left_behind(&entries, &selected, &rename);
+    let managed = Managed::new(&entries, &target, &rename, options);
+    let mut warnings = managed.as_ref().map(|it| it.leave(&mut asked)).unwrap_or_default();
+    let mut selected = target.complete(&entries, &asked, options, &rename)?;
+    if let Some(managed) = &managed {
+        // What is asked for may need what the provider has under no name of its own.
+        managed.leave(&mut selected);
+    }
+    let mut drops = managed.as_ref().map(|it| it.drops(&selected)).unwrap_or_default();
+    let shared = managed.map(|managed| managed.shared_rows(&selected)).unwrap_or_default();
+    if let Some(session) = target.session() {
+        Managed::check_empty(session, &shared).await?;
+    }
+    let mut plan = Plan::new(&entries, &selected, &asked, options);
+    drops.append(&mut plan.drops);
+    plan.drops = drops;
+    warnings.extend(target.left_behind(&entries, &selected, &rename));
     let (tables, rows, bytes) = plan.sums(&entries);
-    let into_tables = tables > 0 && options.selection.is_without(Aspect::Definitions);
+    let into_tables =
+        !shared.is_empty() || tables > 0 && options.selection.is_without(Aspect::Definitions);
     let rows_alone = into_tables && target.may_load_unchecked().await?;
     if into_tables && !rows_alone {
         warnings.push(ROWS_ARE_CHECKED.to_owned());
@@ -175,20 +191,22 @@ async fn restore(
             target.look().await?
         };
         let settings = target.settings();
-        let run = Run { settings, entries: &entries, rename: &rename, progress, rows_alone };
+        let provider = options.selection.provider;
+        let run =
+            Run { settings, entries: &entries, rename: &rename, progress, rows_alone, provider };
         progress.event(Event::Phase("restoring definitions".to_owned()));
-        run.one_by_one(&plan.before).await?;
+        warnings.extend(run.one_by_one(&plan.before).await?);
         progress.event(Event::Phase("restoring rows, indexes and constraints".to_owned()));
         schedule::run(&run, &plan, loader, options.jobs).await?;
         progress.event(Event::Phase("restoring privileges and materialized views".to_owned()));
         if let Some(before) = before {
             target.reset_privileges(&before).await?;
         }
-        run.one_by_one(&plan.after).await?;
+        warnings.extend(run.one_by_one(&plan.after).await?);
         let done = analyze::run(&run, &plan, options.analyze, options.jobs).await?;
         analyzed = done.tables;
         warnings.extend(done.warnings);
-        run.one_by_one(&plan.last).await?;
+        warnings.extend(run.one_by_one(&plan.last).await?);
     }
     Ok(RestoreReport {
         backup: backup.clear.id,
@@ -213,6 +231,8 @@ struct Run<'a> {
     progress: &'a Arc<dyn Progress>,
     /// Whether rows come in without triggers and foreign keys.
     rows_alone: bool,
+    /// Whose server it is, if not the user's own.
+    provider: Option<Provider>,
 }
 
 impl Run<'_> {
@@ -226,10 +246,12 @@ impl Run<'_> {
         Ok(wire)
     }
 
-    /// Restores entries one after another, in their order.
-    async fn one_by_one(&self, positions: &[usize]) -> Result<()> {
+    /// Restores entries one after another, in their order; returns what was forgiven, a
+    /// sentence each.
+    async fn one_by_one(&self, positions: &[usize]) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
         if positions.is_empty() {
-            return Ok(());
+            return Ok(warnings);
         }
         let mut session = Session::connect(self.settings, "restore").await?;
         session.execute(SESSION_SETTINGS).await?;
@@ -239,12 +261,32 @@ impl Run<'_> {
             if entry.create.is_empty() {
                 continue;
             }
-            session.execute(&creation(entry)).await.map_err(|error| failed(entry, error))?;
-            self.progress.event(Event::Step(describe(entry)));
+            match session.execute(&creation(entry)).await {
+                Ok(()) => self.progress.event(Event::Step(describe(entry))),
+                Err(error) if self.forgives(entry, &error) => {
+                    let why = reason(error)?;
+                    let warning = format!("could not restore {}: {why}", describe(entry));
+                    self.progress.event(Event::Warning(warning.clone()));
+                    warnings.push(warning);
+                    // It may be several statements, the first of which became another role.
+                    session.execute("RESET SESSION AUTHORIZATION").await?;
+                }
+                Err(error) => return Err(failed(entry, error)),
+            }
         }
         self.rename.end(&session).await?;
         session.close().await;
-        Ok(())
+        Ok(warnings)
+    }
+
+    /// Whether this error of this entry ends nothing: on a provider's server, a role may not do
+    /// everything that others did. Inside of a transaction every error ends it.
+    fn forgives(&self, entry: &Entry, error: &Error) -> bool {
+        let refused = error.kind() == ErrorKind::Privilege || sqlstate(error) == Some("42501");
+        self.provider.is_some()
+            && self.rename.is_none()
+            && refused
+            && managed::can_do_without(entry)
     }
 }
 
@@ -259,6 +301,14 @@ fn describe(entry: &Entry) -> String {
 /// The SQLSTATE of the server's error behind this one.
 fn sqlstate(error: &Error) -> Option<&str> {
     error.cause::<ServerError>().map(|server| server.sqlstate.as_str())
+}
+
+/// Why the server refused a statement; an error of any other kind is given back.
+fn reason(error: Error) -> Result<String> {
+    match error.cause::<ServerError>() {
+        Some(server) => Ok(server.message.clone()),
+        None => Err(error),
+    }
 }
 
 /// Characters of an entry's SQL that an error shows.

@@ -50,9 +50,9 @@ pub async fn run_all(
         }
     }
     let globals = match globals {
-        Some(which) => Some(
-            globals::run(repository, backup, settings, which, options.dry_run, progress).await?,
-        ),
+        Some(which) => {
+            Some(globals::run(repository, backup, settings, which, options, progress).await?)
+        }
         None => None,
     };
     let mut databases = Vec::new();

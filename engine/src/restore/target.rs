@@ -88,6 +88,12 @@ async fn what_is_there(session: &Session) -> Result<HashSet<Object>> {
         UNION ALL SELECT 'event trigger', '', evtname FROM pg_catalog.pg_event_trigger \
         UNION ALL SELECT 'constraint', nspname || '.' || relname, conname \
           FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = conrelid \
+          JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace \
+        UNION ALL SELECT 'trigger', nspname || '.' || relname, tgname \
+          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = tgrelid \
+          JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace WHERE NOT tgisinternal \
+        UNION ALL SELECT 'policy', nspname || '.' || relname, polname \
+          FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = polrelid \
           JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace";
     let classes = [
         "schema",
@@ -98,6 +104,8 @@ async fn what_is_there(session: &Session) -> Result<HashSet<Object>> {
         "publication",
         "event trigger",
         "constraint",
+        "trigger",
+        "policy",
     ];
     let mut there = HashSet::new();
     for row in session.query(sql).await? {
@@ -180,8 +188,23 @@ impl Target {
         Some((class, schema.unwrap_or_default(), name.to_owned()))
     }
 
-    fn is_there(&self, entry: &Entry, rename: &Rename) -> bool {
+    pub(super) fn is_there(&self, entry: &Entry, rename: &Rename) -> bool {
         Self::object(entry, rename).is_some_and(|object| self.there.contains(&object))
+    }
+
+    /// Whether a trigger or policy of this name is there on the table of this name.
+    pub(super) fn has_part(&self, entry: &Entry, table: Option<&Entry>) -> bool {
+        let class = if entry.kind == Kind::Policy { "policy" } else { "trigger" };
+        table.is_some_and(|table| {
+            let on = format!("{}.{}", table.schema.as_deref().unwrap_or_default(), table.name);
+            self.there.contains(&(class, on, entry.name.clone()))
+        })
+    }
+
+    /// The session that looks and cleans; absent with a dry run for a database that would be
+    /// made.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
     }
 
     /// Adds what the selected entries need and the target lacks, leaves out what every

@@ -22,6 +22,9 @@ struct Grant {
     grantor: Option<String>,
     admin: bool,
     options: Vec<&'static str>,
+    /// Whether it is what CREATE ROLE gives its user who is no superuser
+    /// (<https://www.postgresql.org/docs/16/role-attributes.html>).
+    is_implicit: bool,
 }
 
 impl Grant {
@@ -38,10 +41,19 @@ impl Grant {
 }
 
 /// All memberships; the roles are among `globals` already.
-pub(super) async fn read(session: &Session, globals: &mut Globals) -> Result<()> {
+pub(super) async fn read(
+    session: &Session,
+    without_implicit: bool,
+    globals: &mut Globals,
+) -> Result<()> {
     let mut left = grants(session, globals).await?;
     // Who holds ADMIN OPTION on what so far.
     let mut admins: HashSet<(String, String)> = HashSet::new();
+    if without_implicit {
+        for grant in left.extract_if(.., |grant| grant.is_implicit) {
+            admins.insert((grant.role, grant.member));
+        }
+    }
     while !left.is_empty() {
         let may = |grant: &Grant| {
             grant
@@ -107,16 +119,13 @@ async fn grants(session: &Session, globals: &mut Globals) -> Result<Vec<Grant>> 
         let bootstrap = row.parse::<u32>("grantor_oid")? == BOOTSTRAP;
         let grantor = row.optional("grantor")?.filter(|_| has_options && !bootstrap);
         let admin = row.bool("admin_option")?;
+        let (inherits, sets) = (row.bool("inherit_option")?, row.bool("set_option")?);
         let mut options = Vec::new();
         options.extend(admin.then_some("ADMIN OPTION"));
         if row.bool("other_inherit")? {
-            options.push(if row.bool("inherit_option")? {
-                "INHERIT TRUE"
-            } else {
-                "INHERIT FALSE"
-            });
+            options.push(if inherits { "INHERIT TRUE" } else { "INHERIT FALSE" });
         }
-        if !row.bool("set_option")? {
+        if !sets {
             options.push("SET FALSE");
         }
         grants.push(Grant {
@@ -125,6 +134,7 @@ async fn grants(session: &Session, globals: &mut Globals) -> Result<Vec<Grant>> 
             grantor: grantor.map(str::to_owned),
             admin,
             options,
+            is_implicit: has_options && bootstrap && admin && !inherits && !sets,
         });
     }
     Ok(grants)

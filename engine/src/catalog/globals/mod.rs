@@ -15,6 +15,7 @@ mod tablespaces;
 pub use databases::databases;
 
 use crate::Result;
+use crate::catalog::Provider;
 use crate::postgres::Session;
 use pgkeep_format::entry::{Entry, Kind, Section};
 
@@ -43,14 +44,21 @@ pub async fn may_read_passwords(session: &Session) -> Result<bool> {
 /// Reads them; roles with their passwords, as the server keeps them, where `passwords` asks for
 /// these and the session may see them.
 ///
+/// On the server of a `provider`, memberships that come with CREATE ROLE are left out: whoever
+/// restores there is no superuser and gets them by making the roles himself.
+///
 /// The caller has opened a transaction of which this sees one snapshot.
 ///
 /// # Errors
 /// Whatever the server reports.
-pub async fn read_globals(session: &Session, passwords: bool) -> Result<Globals> {
+pub async fn read_globals(
+    session: &Session,
+    passwords: bool,
+    provider: Option<Provider>,
+) -> Result<Globals> {
     let mut globals = Globals::default();
     roles::read(session, passwords, &mut globals).await?;
-    memberships::read(session, &mut globals).await?;
+    memberships::read(session, provider.is_some(), &mut globals).await?;
     settings::read(session, &mut globals).await?;
     parameters::read(session, &mut globals).await?;
     tablespaces::read(session, &mut globals).await?;

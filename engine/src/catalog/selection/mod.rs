@@ -7,6 +7,7 @@ mod name_matcher;
 mod on_entries;
 mod on_server;
 mod pattern;
+mod provider;
 mod turn;
 
 pub use aspect::{Aspect, Subject};
@@ -14,6 +15,7 @@ pub use name_matcher::NameMatcher;
 pub use on_entries::{select_database, select_entries};
 pub use on_server::{LockTarget, RelationKind, lock_targets};
 pub(in crate::catalog) use on_server::{Selected, keep, resolve};
+pub use provider::Provider;
 pub use turn::{Turn, turn};
 
 use std::collections::BTreeSet;
@@ -35,6 +37,8 @@ pub struct Selection {
     pub exclude_table_data: Vec<String>,
     /// What is left out of everything that is selected.
     pub without: BTreeSet<Aspect>,
+    /// Whose server it is, if not one's own: what is his alone is left out.
+    pub provider: Option<Provider>,
 }
 
 impl Selection {

@@ -1,7 +1,7 @@
 //! Which entries of a stored backup are meant: patterns are compared with names, here.
 
 use crate::catalog::selection::Subject;
-use crate::catalog::{Aspect, NameMatcher, Selection};
+use crate::catalog::{Aspect, NameMatcher, Provider, Selection};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
@@ -34,6 +34,7 @@ pub fn select_entries(entries: &[Entry], selection: &Selection) -> Result<BTreeS
     let mut excluded: BTreeSet<usize> = BTreeSet::new();
     for (at, entry) in entries.iter().enumerate() {
         if schemas.iter().any(|(_, matcher)| in_schema(matcher, entry))
+            || selection.provider.is_some_and(|provider| is_hidden(provider, entry))
             || tables.iter().any(|(_, matcher)| is_relation(matcher, entry))
         {
             excluded.insert(at);
@@ -44,11 +45,22 @@ pub fn select_entries(entries: &[Entry], selection: &Selection) -> Result<BTreeS
     excluded.extend((0..entries.len()).filter(|at| {
         let entry = &entries[*at];
         let schema = entry.schema.as_deref().unwrap_or_default();
+        let providers =
+            selection.provider.is_some_and(|provider| provider.owns_rows(schema, &entry.name));
         entry.kind == Kind::TableData
-            && rowless.iter().any(|(_, matcher)| matcher.matches(schema, &entry.name))
+            && (providers
+                || rowless.iter().any(|(_, matcher)| matcher.matches(schema, &entry.name)))
     }));
     selected.retain(|at| !excluded.contains(at) && is_wanted(entries, &entries[*at], selection));
     Ok(selected)
+}
+
+fn is_hidden(provider: Provider, entry: &Entry) -> bool {
+    let schema = match entry.kind {
+        EntryKind::Known(Kind::Schema) => Some(&entry.name),
+        _ => entry.schema.as_ref(),
+    };
+    schema.is_some_and(|schema| provider.hides_schema(schema))
 }
 
 /// Positions of the entries that make the database itself. [`select_entries`] leaves them out:

@@ -2,7 +2,7 @@
 
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::selection::pattern::{self, Pattern};
-use crate::catalog::{Address, Draft, Selection};
+use crate::catalog::{Address, Draft, Provider, Selection};
 use crate::postgres::{Session, literal};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::Kind;
@@ -37,6 +37,7 @@ pub(in crate::catalog) struct Selected {
     pub(in crate::catalog) relations: HashSet<u32>,
     excluded_schemas: HashSet<String>,
     excluded_rows: HashSet<u32>,
+    provider: Option<Provider>,
     /// Patterns that exclude nothing though they name one thing, a sentence each.
     pub(in crate::catalog) warnings: Vec<String>,
 }
@@ -110,11 +111,29 @@ async fn resolve_visible(session: &Session, selection: &Selection) -> Result<Sel
     let tables = matcher.relations(&selection.tables, Missing::Error).await?;
     let excluded =
         matcher.relations(&selection.exclude_tables, Missing::Warning(&mut warnings)).await?;
-    let excluded_rows =
+    let mut excluded_rows =
         matcher.relations(&selection.exclude_table_data, Missing::Warning(&mut warnings)).await?;
     let mut relations = HashSet::new();
     let mut owned = Vec::new();
     for relation in matcher.all().await? {
+        if let Some(provider) = selection.provider {
+            if provider.hides_schema(&relation.schema) {
+                continue;
+            }
+            if provider.owns_rows(&relation.schema, &relation.name) {
+                excluded_rows.insert(relation.oid);
+            }
+            // What the provider keeps from everybody; what others own and keep is an error.
+            if provider.shares_schema(&relation.schema) && !relation.is_readable {
+                if !provider.owns_rows(&relation.schema, &relation.name) {
+                    warnings.push(format!(
+                        "{}.{} is not in the backup: the role may not read it",
+                        relation.schema, relation.name
+                    ));
+                }
+                continue;
+            }
+        }
         let in_scope = if !selection.tables.is_empty() {
             tables.contains(&relation.oid)
         } else {
@@ -142,7 +161,8 @@ async fn resolve_visible(session: &Session, selection: &Selection) -> Result<Sel
     } else {
         Scope::Schemas(included)
     };
-    Ok(Selected { scope, relations, excluded_schemas, excluded_rows, warnings })
+    let provider = selection.provider;
+    Ok(Selected { scope, relations, excluded_schemas, excluded_rows, provider, warnings })
 }
 
 /// What to do about a pattern that matches nothing.
@@ -187,6 +207,9 @@ struct Matcher<'a> {
 struct Candidate {
     oid: u32,
     schema: String,
+    name: String,
+    /// Whether the role may read it.
+    is_readable: bool,
     /// The table that a sequence belongs to.
     owner: Option<u32>,
     /// Whether that table's column makes the sequence.
@@ -196,7 +219,10 @@ struct Candidate {
 impl Matcher<'_> {
     async fn all(&self) -> Result<Vec<Candidate>> {
         let sql = format!(
-            "SELECT c.oid, n.nspname, d.refobjid, d.deptype \
+            "SELECT c.oid, n.nspname, c.relname, d.refobjid, d.deptype, \
+                    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind \
+                      WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') \
+                      ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END AS readable \
              FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              LEFT JOIN pg_catalog.pg_depend d ON c.relkind = 'S' \
@@ -214,6 +240,8 @@ impl Matcher<'_> {
                 Ok(Candidate {
                     oid: row.parse("oid")?,
                     schema: row.text("nspname")?.to_owned(),
+                    name: row.text("relname")?.to_owned(),
+                    is_readable: row.bool("readable")?,
                     owner,
                     is_identity: row.optional("deptype")? == Some("i"),
                 })
@@ -347,10 +375,16 @@ impl Selected {
             _ => draft.schema.as_ref(),
         };
         match &self.scope {
-            Scope::Everything => !schema.is_some_and(|name| self.excluded_schemas.contains(name)),
-            Scope::Schemas(names) => schema
-                .is_some_and(|name| names.contains(name) && !self.excluded_schemas.contains(name)),
+            Scope::Everything => !schema.is_some_and(|name| self.leaves_out(name)),
+            Scope::Schemas(names) => {
+                schema.is_some_and(|name| names.contains(name) && !self.leaves_out(name))
+            }
             Scope::Relations => false,
         }
+    }
+
+    fn leaves_out(&self, schema: &str) -> bool {
+        self.excluded_schemas.contains(schema)
+            || self.provider.is_some_and(|provider| provider.hides_schema(schema))
     }
 }
