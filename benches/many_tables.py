@@ -1,0 +1,132 @@
+"""Many small tables: does the time and memory of a backup's first part, reading the catalogs and
+making entries, stay within bounds, and are many small restores as fast as pg_restore's?
+
+    make bench-tables        builds pgkeep, starts a scratch server, runs this
+
+Run with the path of pgkeep and, if not 10,000, a number of tables. Each table has an index, a
+comment and twenty rows. Times are of whole processes, the best of several runs taken in turn, so
+that what else the machine does falls on both. Memory is the peak of the process (ru_maxrss).
+
+Fails when `pgkeep backup --schema-only` takes SECONDS_MAX or more, or MEGABYTES_MAX or more.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+SECONDS_MAX = 5.0
+MEGABYTES_MAX = 300
+READS = 3
+JOBS = "2"
+TABLES = """
+    DO $$ BEGIN
+      FOR i IN 1..{count} LOOP
+        EXECUTE format('CREATE TABLE t%s (id int, name text, at timestamptz DEFAULT now(),
+                                          amount numeric)', i);
+        EXECUTE format('INSERT INTO t%s SELECT g, ''name '' || g, now(), g
+                        FROM generate_series(1, 20) g', i);
+        EXECUTE format('CREATE INDEX i%s ON t%s (name)', i, i);
+        EXECUTE format('COMMENT ON TABLE t%s IS ''table %s''', i, i);
+        IF i % 500 = 0 THEN COMMIT; END IF;
+      END LOOP;
+    END $$"""
+CHECK = """
+    SELECT count(*) FILTER (WHERE relkind = 'r'), count(*) FILTER (WHERE relkind = 'i'),
+           count(obj_description(oid, 'pg_class'))
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace"""
+
+
+def main(binary, count):
+    folder = tempfile.mkdtemp(prefix="pgkeep-bench-")
+    try:
+        run_all(os.path.abspath(binary), count, folder)
+    finally:
+        shutil.rmtree(folder)
+        psql("postgres", "DROP DATABASE IF EXISTS bench_source WITH (FORCE)")
+        psql("postgres", "DROP DATABASE IF EXISTS bench_copy WITH (FORCE)")
+
+
+def run_all(binary, count, folder):
+    environment = dict(os.environ, XDG_CONFIG_HOME=os.path.join(folder, "config"))
+    repository, dump = os.path.join(folder, "repository"), os.path.join(folder, "dump")
+    fresh("bench_source")
+    psql("bench_source", TABLES.format(count=count))
+    psql("bench_source", "VACUUM ANALYZE")
+
+    def pgkeep(command, *arguments):
+        return measure([binary, command, "-q", "--repo", repository, *arguments], environment)
+
+    pgkeep("init", "--identity-out", os.path.join(folder, "identity"))
+    identity = ["--identity", os.path.join(folder, "identity")]
+    from_source = ["-d", uri("bench_source"), "-j", JOBS]
+    ours, theirs = [], []
+    for _ in range(READS):
+        ours.append(pgkeep("backup", "--schema-only", *from_source))
+        theirs.append(measure(["pg_dump", "--schema-only", "-d", uri("bench_source"),
+                               "-f", os.devnull]))
+    read = compare("definitions", min(ours), min(theirs))
+
+    ours = pgkeep("backup", *from_source)
+    theirs = measure(["pg_dump", "-Fd", "-j", JOBS, "-d", uri("bench_source"), "-f", dump])
+    compare("backup", ours, theirs)
+
+    fresh("bench_copy")
+    ours = pgkeep("restore", *identity, "-d", uri("bench_copy"), "-j", JOBS)
+    check(count)
+    fresh("bench_copy")
+    theirs = measure(["pg_restore", "-j", JOBS, "-d", uri("bench_copy"), dump])
+    check(count)
+    compare("restore", ours, theirs)
+
+    seconds, megabytes = read
+    if seconds >= SECONDS_MAX or megabytes >= MEGABYTES_MAX:
+        sys.exit(f"definitions of {count} tables: {seconds:.2f} s of {SECONDS_MAX} s, "
+                 f"{megabytes:.0f} MB of {MEGABYTES_MAX} MB")
+
+
+def measure(command, environment=None):
+    """Runs a command; returns its seconds and the megabytes of its peak."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed with {process.returncode}")
+    return time.monotonic() - start, usage.ru_maxrss / 1000
+
+
+def compare(what, ours, theirs):
+    print(json.dumps({"what": what, "seconds": round(ours[0], 2), "megabytes": round(ours[1]),
+                      "postgresql_seconds": round(theirs[0], 2),
+                      "ratio": round(ours[0] / theirs[0], 2)}), flush=True)
+    return ours
+
+
+def check(count):
+    """What came back is all of it."""
+    found = psql("bench_copy", CHECK).strip()
+    if found != f"{count}|{count}|{count}":
+        sys.exit(f"restored: {found}")
+
+
+def fresh(name):
+    psql("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    psql("postgres", f"CREATE DATABASE {name} TEMPLATE template0")
+
+
+def uri(database):
+    return f"postgresql://postgres@127.0.0.1:{os.environ['PGPORT']}/{database}"
+
+
+def psql(database, sql):
+    command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", uri(database)]
+    return subprocess.run([*command, "-c", sql], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10_000)
