@@ -38,6 +38,7 @@ mod snapshots;
 mod statistics;
 mod storage;
 mod stranger;
+mod switches;
 mod upgrade;
 
 use pgkeep_tests::{Database, Pgkeep, Repository, Server};

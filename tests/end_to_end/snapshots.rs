@@ -3,7 +3,7 @@
 use crate::logins::{block_on, settings};
 use crate::sessions::eventually;
 use pgkeep_engine::ErrorKind;
-use pgkeep_engine::postgres::{Session, Snapshot, WireSession};
+use pgkeep_engine::postgres::{Session, Snapshot, SnapshotOptions, WireSession};
 use pgkeep_tests::{Database, Server, every_major};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn table(name: &str) -> (String, String) {
 }
 
 async fn open(database: &Database<'_>) -> Snapshot {
-    Snapshot::open(&settings(&database.uri()).unwrap()).await.unwrap()
+    Snapshot::open(&settings(&database.uri()).unwrap(), &SnapshotOptions::default()).await.unwrap()
 }
 
 fn workers_see_what_the_coordinator_saw(server: &Server) {
@@ -72,7 +72,7 @@ fn settings_of_the_role_change_nothing(server: &Server) {
     ));
     block_on(async {
         let settings = settings(&database.uri_of(&role)).unwrap();
-        let snapshot = Snapshot::open(&settings).await.unwrap();
+        let snapshot = Snapshot::open(&settings, &SnapshotOptions::default()).await.unwrap();
         let sql = "SELECT current_setting('statement_timeout') || current_setting('search_path') \
                    || '2001-02-03 04:05:06+00'::timestamptz || '\\x00ff'::bytea::text \
                    || 0.1::float8 || 'é' AS text";
@@ -147,7 +147,12 @@ fn every_table_that_may_not_be_read_is_named(server: &Server) {
          CREATE SCHEMA s; CREATE TABLE s.d (); GRANT SELECT ON s.d TO {role};"
     ));
     let error = block_on(async {
-        let snapshot = Snapshot::open(&settings(&database.uri_of(&role)).unwrap()).await.unwrap();
+        let snapshot = Snapshot::open(
+            &settings(&database.uri_of(&role)).unwrap(),
+            &SnapshotOptions::default(),
+        )
+        .await
+        .unwrap();
         snapshot.lock(&[table("b")], Duration::ZERO).await.unwrap();
         let hidden = ("s".to_owned(), "d".to_owned());
         let tables = [table("a"), table("b"), table("c"), hidden];

@@ -77,10 +77,48 @@ pub(crate) struct BackupArgs {
     #[arg(long, help_heading = SERVER)]
     pub(crate) no_role_passwords: bool,
 
+    /// Read what another session sees: the name of a snapshot that it exported
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "all_databases",
+        help_heading = "Connection"
+    )]
+    pub(crate) snapshot: Option<String>,
+
+    /// Wait for a moment at which no serializable transaction could see an anomaly
+    #[arg(long, conflicts_with = "snapshot", help_heading = "Connection")]
+    pub(crate) serializable_deferrable: bool,
+
+    /// Back up the rows that row security shows to the role, instead of failing if it hides some
+    #[arg(long, help_heading = "Connection")]
+    pub(crate) enable_row_security: bool,
+
     /// What to back up.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+
+    /// Of one table only the rows that meet a condition; may be repeated
+    ///
+    /// TABLE is a pattern, CONDITION what could follow WHERE.
+    #[arg(long = "where", value_name = "TABLE=CONDITION", value_parser = values::row_filter,
+          help_heading = SELECTION)]
+    pub(crate) row_filters: Vec<(String, String)>,
+
+    /// Rows of foreign tables of servers that match; may be repeated
+    #[arg(long, value_name = "PATTERN", help_heading = SELECTION)]
+    pub(crate) include_foreign_data: Vec<String>,
+
+    /// No rows of unlogged tables
+    #[arg(long, help_heading = SELECTION)]
+    pub(crate) no_unlogged_table_data: bool,
+
+    /// Not how columns are compressed
+    #[arg(long, help_heading = SELECTION)]
+    pub(crate) no_toast_compression: bool,
 }
+
+const SELECTION: &str = "Selection (patterns as pg_dump takes them)";
 
 /// The heading of what belongs to no database.
 const SERVER: &str = "Server";

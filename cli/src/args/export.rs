@@ -1,6 +1,6 @@
 //! `pgkeep export`.
 
-use super::{RepositoryArgs, SelectionArgs, values};
+use super::{PartSelectionArgs, RepositoryArgs, SelectionArgs, values};
 use clap::{Args, ValueEnum};
 use pgkeep_engine::export::RestrictKey;
 use std::num::NonZeroU32;
@@ -32,6 +32,10 @@ pub(crate) struct ExportArgs {
     /// What to write.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+
+    /// Single parts.
+    #[command(flatten)]
+    pub(crate) parts: PartSelectionArgs,
 
     /// What to write it as
     #[arg(long, value_enum, default_value_t = ExportFormat::Sql, help_heading = "Target")]

@@ -1,6 +1,6 @@
 //! `pgkeep list`, `pgkeep show` and `pgkeep ls`.
 
-use super::{RepositoryArgs, SelectionArgs};
+use super::{PartSelectionArgs, RepositoryArgs, SelectionArgs};
 use clap::Args;
 
 /// List the backups of a repository.
@@ -59,6 +59,10 @@ pub(crate) struct LsArgs {
     /// What to list.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+
+    /// Single parts.
+    #[command(flatten)]
+    pub(crate) parts: PartSelectionArgs,
 }
 
 const LS_EXAMPLE: &str = "\

@@ -7,6 +7,7 @@
 mod backup;
 mod connection;
 mod export;
+mod filter;
 mod init;
 mod inspect;
 mod repository;
@@ -25,7 +26,7 @@ pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
 pub(crate) use repository::RepositoryArgs;
 pub(crate) use restore::RestoreArgs;
-pub(crate) use selection::SelectionArgs;
+pub(crate) use selection::{PartSelectionArgs, SelectionArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use verify::VerifyArgs;
 

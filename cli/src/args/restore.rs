@@ -1,6 +1,6 @@
 //! `pgkeep restore`.
 
-use super::{ConnectionArgs, RepositoryArgs, SelectionArgs, values};
+use super::{ConnectionArgs, PartSelectionArgs, RepositoryArgs, SelectionArgs, values};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -72,6 +72,10 @@ pub(crate) struct RestoreArgs {
     /// What to restore.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+
+    /// Single parts.
+    #[command(flatten)]
+    pub(crate) parts: PartSelectionArgs,
 
     /// Create the database named in the backup first, connecting to -d to do so
     #[arg(short = 'C', long, help_heading = "Target")]

@@ -2,6 +2,7 @@
 
 use pgkeep_engine::catalog::Provider;
 use pgkeep_engine::export::RestrictKey;
+use pgkeep_format::entry::Section;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -61,6 +62,42 @@ pub(super) fn provider(text: &str) -> Result<Provider, String> {
         let names: Vec<_> = Provider::ALL.iter().map(|provider| provider.name()).collect();
         format!("expected {}", names.join(" or "))
     })
+}
+
+/// What the parts of a restore are called.
+const SECTIONS: [(&str, Section); 3] =
+    [("pre-data", Section::PreData), ("data", Section::Data), ("post-data", Section::PostData)];
+
+/// Reads the name of a part of a restore.
+pub(super) fn section(text: &str) -> Result<Section, String> {
+    let named = SECTIONS.into_iter().find(|(name, _)| *name == text);
+    named
+        .map(|(_, section)| section)
+        .ok_or_else(|| "expected pre-data, data or post-data".to_owned())
+}
+
+/// The name of a part of a restore.
+pub(super) fn section_name(section: Section) -> &'static str {
+    SECTIONS.into_iter().find(|(_, named)| *named == section).map_or("", |(name, _)| name)
+}
+
+/// Reads `TABLE=CONDITION`; the condition may hold more equals signs.
+pub(super) fn row_filter(text: &str) -> Result<(String, String), String> {
+    // An equals sign in a table's name is in double quotes.
+    let mut quoted = false;
+    let at = text.char_indices().find(|(_, c)| {
+        quoted ^= *c == '"';
+        *c == '=' && !quoted
+    });
+    match at.map(|(at, _)| (text[..at].trim(), text[at + 1..].trim())) {
+        Some((table, condition)) if !table.is_empty() && !condition.is_empty() => {
+            Ok((table.to_owned(), condition.to_owned()))
+        }
+        _ => {
+            Err("expected TABLE=CONDITION, such as app.log=at > now() - interval '90 days'"
+                .to_owned())
+        }
+    }
 }
 
 /// Reads a number of connections.

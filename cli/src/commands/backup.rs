@@ -10,7 +10,8 @@ use crate::output::{
 };
 use pgkeep_engine::NewFile;
 use pgkeep_engine::backup::{self, BackupOptions, BackupReport, Databases, WithGlobals};
-use pgkeep_engine::postgres::Settings;
+use pgkeep_engine::catalog::{Aspect, Selection};
+use pgkeep_engine::postgres::{Settings, SnapshotOptions};
 use pgkeep_engine::repository::Repository;
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -67,7 +68,7 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     refuse_double_tags(&args.tags)?;
     let settings = connect::settings(context, &args.connection)?;
     let repository = context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
-    let options = options(args);
+    let options = options(args)?;
     let running = Running::start(context.output, LABELS, "starting");
     let (report, file_bytes) = match args.file.as_deref() {
         None => {
@@ -93,8 +94,8 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     Ok(exit)
 }
 
-fn options(args: &BackupArgs) -> BackupOptions {
-    let selection = args.selection.selection();
+fn options(args: &BackupArgs) -> Result<BackupOptions> {
+    let (selection, selection_text) = selection(args)?;
     let globals = match (args.globals, args.no_globals) {
         (true, _) => WithGlobals::Yes,
         (false, true) => WithGlobals::No,
@@ -105,7 +106,8 @@ fn options(args: &BackupArgs) -> BackupOptions {
         true => Databases::All { exclude: args.exclude_database.clone() },
         false => Databases::Connected,
     };
-    BackupOptions {
+    let foreign_tables = !selection.foreign_data.is_empty();
+    Ok(BackupOptions {
         databases,
         selection,
         globals,
@@ -114,8 +116,43 @@ fn options(args: &BackupArgs) -> BackupOptions {
         jobs: args.jobs,
         tags: args.tags.clone(),
         lock_timeout: args.lock_timeout,
-        selection_text: args.selection.as_typed(),
+        selection_text,
+        snapshot: SnapshotOptions {
+            exported: args.snapshot.clone(),
+            serializable_deferrable: args.serializable_deferrable,
+            row_security: args.enable_row_security,
+            foreign_tables,
+        },
+    })
+}
+
+/// What is selected, and that as it could be typed.
+fn selection(args: &BackupArgs) -> Result<(Selection, Vec<String>)> {
+    let mut all = args.selection.with_filter()?;
+    if let Some((_, name)) =
+        [(&all.indexes, "index"), (&all.functions, "function"), (&all.triggers, "trigger")]
+            .into_iter()
+            .find(|(patterns, _)| !patterns.is_empty())
+    {
+        let message = format!("a backup cannot be of one {name} alone");
+        return Err(Error::new(ErrorKind::Usage, message)
+            .hint("Back up its table or schema, and select when you restore."));
     }
+    all.foreign_data.extend(args.include_foreign_data.iter().cloned());
+    let (mut selection, mut typed) = (all.selection(), all.as_typed());
+    for (table, condition) in &args.row_filters {
+        typed.push(format!("--where={table}={condition}"));
+    }
+    selection.row_filters.clone_from(&args.row_filters);
+    let flags = [
+        ("--no-unlogged-table-data", args.no_unlogged_table_data, Aspect::UnloggedRows),
+        ("--no-toast-compression", args.no_toast_compression, Aspect::ToastCompression),
+    ];
+    for (option, _, aspect) in flags.into_iter().filter(|(_, set, _)| *set) {
+        selection.without.insert(aspect);
+        typed.push(option.to_owned());
+    }
+    Ok((selection, typed))
 }
 
 /// A single file goes where somebody can keep it, and nothing else goes there.

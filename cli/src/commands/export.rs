@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         let message = "the export and JSON cannot both go to standard output";
         return Err(Error::new(ErrorKind::Usage, message).hint("Name a file: --output FILE"));
     }
-    let mut selection = args.selection.selection();
+    let mut selection = args.parts.selection(&args.selection)?;
     if !args.statistics && !args.selection.statistics_only {
         // Nobody knows which server reads it, and one before 18 would stop there.
         selection.without.insert(Aspect::Statistics);

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit> {
         false => backup.database(args.database.as_deref())?.entries_stream,
     };
     let entries = ChunkReader::open(&repository).await?.entries(&backup, stream).await?;
-    let selection = args.selection.selection();
+    let selection = args.parts.selection(&args.selection)?;
     let selected = match args.globals || selection == Selection::default() {
         true => (0..entries.len()).collect(),
         false => select_entries(&entries, &selection)?,

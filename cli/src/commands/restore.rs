@@ -59,9 +59,10 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
         None => context.open_for_reading(&args.repository, Reads::Sealed).await?,
     };
     let backup = repository.find(&args.backup).await?;
+    let options = options(args)?;
     let running = Running::start(context.output, LABELS, "starting");
     let started_at = clock::now_micros();
-    let restore = Restore { repository, backup, settings, options: options(args) };
+    let restore = Restore { repository, backup, settings, options };
     let report = restore.run(args, &running).await?;
     running.finish();
     let summary = summary(&restore, report, started_at);
@@ -73,10 +74,10 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     Ok(exit)
 }
 
-fn options(args: &RestoreArgs) -> RestoreOptions {
-    RestoreOptions {
+fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
+    Ok(RestoreOptions {
         database: args.database.clone(),
-        selection: args.selection.selection(),
+        selection: args.parts.selection(&args.selection)?,
         jobs: args.jobs,
         create: args.create,
         clean: args.clean,
@@ -88,7 +89,7 @@ fn options(args: &RestoreArgs) -> RestoreOptions {
             _ => Analyze::Missing,
         },
         dry_run: args.dry_run,
-    }
+    })
 }
 
 /// What is restored, and into what.

@@ -20,7 +20,7 @@ mod streams;
 pub use source::Databases;
 
 use crate::catalog::{self, Selection};
-use crate::postgres::{Address, Host, Session, Settings};
+use crate::postgres::{Address, Host, Session, Settings, SnapshotOptions};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{ChunkIndex, FinishedBackup, Packer, Repository};
 use crate::seal::{Sealer, random, series_id};
@@ -54,6 +54,8 @@ pub struct BackupOptions {
     pub globals: WithGlobals,
     /// With `globals`: the roles' passwords too, where they can be read.
     pub role_passwords: bool,
+    /// How each database is looked at.
+    pub snapshot: SnapshotOptions,
     /// Connections that read rows.
     pub jobs: NonZeroUsize,
     /// Tags to keep with the backup.

@@ -38,7 +38,7 @@ impl Source {
                 format!("reading the catalogs of \"{}\"", settings.database())
             }
         }));
-        let snapshot = Snapshot::open(settings).await?;
+        let snapshot = Snapshot::open(settings, &options.snapshot).await?;
         let session = snapshot.session();
         let targets = catalog::lock_targets(session, &options.selection).await?;
         let tables: Vec<(String, String)> =

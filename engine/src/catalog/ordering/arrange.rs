@@ -59,7 +59,7 @@ fn followers(
         // What speaks about an object that is not selected goes with it.
         let node = draft.belongs_to.and_then(|address| graph.resolve(address));
         let whole = node.map(|node| graph.drafts[node].kind);
-        let wanted = selection.takes(Subject { kind: draft.kind, whole });
+        let wanted = selection.takes(Subject { kind: draft.kind, section: draft.section, whole });
         if let Some(node) = node.filter(|_| wanted) {
             followers.entry(node).or_default().push(draft);
         }
@@ -76,7 +76,7 @@ fn followers(
 fn is_wanted(graph: &Graph, node: usize, selection: &Selection) -> bool {
     let draft = &graph.drafts[node];
     let whole = graph.parent(node).map(|parent| graph.drafts[parent].kind);
-    selection.takes(Subject { kind: draft.kind, whole })
+    selection.takes(Subject { kind: draft.kind, section: draft.section, whole })
 }
 
 struct Maker<'a> {

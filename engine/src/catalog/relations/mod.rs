@@ -27,14 +27,17 @@ pub(in crate::catalog) async fn read(
     selected: &Selected,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Draft>> {
-    let relations = relation::read(context).await?;
+    let mut relations = relation::read(context).await?;
+    if selection.is_without(Aspect::ToastCompression) {
+        relations.forget_compression();
+    }
     let constraints = constraint::read(context).await?;
     let indexes = index::read(context).await?;
     let configuration = extensions::configuration_tables(context).await?;
-    let mut drafts = table::drafts(context, &relations, &constraints, &configuration);
+    let mut drafts = table::drafts(context, &relations, &constraints, &configuration, selected);
     drafts.extend(sequence::read(context, &relations).await?);
     let mut wanted = selected.relations.clone();
-    if selection.is_without(Aspect::Rows) {
+    if selection.is_without(Aspect::Rows) && !selection.sequence_values {
         wanted.retain(|oid| configuration.iter().any(|(configured, _)| configured == oid));
     }
     drafts.extend(sequence::values(context, &relations, &wanted, &configuration).await?);

@@ -181,6 +181,15 @@ impl RelationFacts {
     }
 }
 
+impl Relations {
+    /// Leaves it to the target how columns are compressed.
+    pub(in crate::catalog) fn forget_compression(&mut self) {
+        for column in self.list.iter_mut().flat_map(|relation| &mut relation.columns) {
+            column.compression = None;
+        }
+    }
+}
+
 /// Reads all relations with their columns and parents.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Relations> {
     let rows = context.session.query(&query()).await?;

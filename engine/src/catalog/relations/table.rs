@@ -5,6 +5,7 @@ use crate::catalog::relations::column::ColumnFacts;
 use crate::catalog::relations::constraint::{ConstraintFacts, Constraints, Contype};
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
 use crate::catalog::relations::table_element::{self, Making};
+use crate::catalog::selection::Selected;
 use crate::catalog::{Address, Body, Draft, Layout, Rows};
 use crate::postgres::identifier;
 use pgkeep_format::entry::{Kind, Section};
@@ -42,6 +43,7 @@ pub(in crate::catalog) fn drafts(
     relations: &Relations,
     constraints: &Constraints,
     configuration: &[(u32, String)],
+    selected: &Selected,
 ) -> Vec<Draft> {
     let mut drafts = Vec::new();
     for facts in relations.of(&[Relkind::Table, Relkind::Partitioned, Relkind::Foreign]) {
@@ -59,8 +61,19 @@ pub(in crate::catalog) fn drafts(
         drafts.push(draft(&table));
         drafts.extend(table_element::apart(&table));
         drafts.extend(attachment(&table));
-        if facts.relkind == Relkind::Table {
-            drafts.push(rows(facts, facts.address()));
+        let filter = selected.row_filters.get(&facts.oid);
+        match &facts.foreign {
+            Some(foreign) if selected.foreign_servers.contains(&foreign.server) => {
+                drafts.push(foreign_rows(facts, filter));
+            }
+            None if facts.relkind == Relkind::Table => {
+                let mut draft = rows(facts, facts.address());
+                if let Some(rows) = &mut draft.rows {
+                    rows.filter = filter.cloned();
+                }
+                drafts.push(draft);
+            }
+            _ => {}
         }
     }
     for (oid, condition) in configuration {
@@ -229,6 +242,18 @@ fn configure(facts: &RelationFacts, rows: &mut Rows, condition: &str) {
             ));
         }
     }
+}
+
+/// Rows that another server is asked for.
+fn foreign_rows(facts: &RelationFacts, filter: Option<&String>) -> Draft {
+    let mut draft = rows(facts, facts.address());
+    if let Some(rows) = &mut draft.rows {
+        let columns: Vec<String> = rows.columns.iter().map(|name| identifier(name)).collect();
+        let filter = filter.map_or_else(String::new, |filter| format!(" WHERE ({filter})"));
+        rows.query =
+            Some(format!("SELECT {} FROM ONLY {}{filter}", columns.join(", "), facts.qualified()));
+    }
+    draft
 }
 
 fn rows(facts: &RelationFacts, belongs_to: Address) -> Draft {

@@ -8,6 +8,7 @@ mod on_entries;
 mod on_server;
 mod pattern;
 mod provider;
+mod server_names;
 mod turn;
 
 pub use aspect::{Aspect, Subject};
@@ -18,6 +19,7 @@ pub(in crate::catalog) use on_server::{Selected, keep, resolve};
 pub use provider::Provider;
 pub use turn::{Turn, turn};
 
+use pgkeep_format::entry::{Kind, Section};
 use std::collections::BTreeSet;
 
 /// What to back up, restore, export or list; an empty one selects all. Patterns are those of
@@ -31,10 +33,32 @@ pub struct Selection {
     pub exclude_schemas: Vec<String>,
     /// Only these tables, views and sequences.
     pub tables: Vec<String>,
+    /// As `tables`, with all that inherits from them or is a partition of them.
+    pub tables_and_children: Vec<String>,
     /// None of these tables, views and sequences.
     pub exclude_tables: Vec<String>,
+    /// As `exclude_tables`, with their children.
+    pub exclude_tables_and_children: Vec<String>,
     /// Of these tables the definition, not the rows.
     pub exclude_table_data: Vec<String>,
+    /// As `exclude_table_data`, with their children.
+    pub exclude_table_data_and_children: Vec<String>,
+    /// Of the extensions only these; without any, all if no schema or table is named.
+    pub extensions: Vec<String>,
+    /// None of these extensions.
+    pub exclude_extensions: Vec<String>,
+    /// Large objects, also where schemas or tables are named; or none.
+    pub large_objects: Option<bool>,
+    /// Only what is restored in these parts of a restore; without any, in all.
+    pub sections: Vec<Section>,
+    /// Values of sequences, also without rows.
+    pub sequence_values: bool,
+    /// Of a stored backup, only these indexes, triggers and functions, and `tables`.
+    pub parts: Vec<(Kind, String)>,
+    /// Rows of the foreign tables of these servers; when a backup is taken.
+    pub foreign_data: Vec<String>,
+    /// Of these tables only the rows that meet a condition, in SQL; when a backup is taken.
+    pub row_filters: Vec<(String, String)>,
     /// What is left out of everything that is selected.
     pub without: BTreeSet<Aspect>,
     /// Whose server it is, if not one's own: what is his alone is left out.
@@ -46,7 +70,30 @@ impl Selection {
     /// it names what to take.
     #[must_use]
     pub fn is_of_whole_databases(&self) -> bool {
-        self.schemas.is_empty() && self.tables.is_empty() && !self.is_without(Aspect::Definitions)
+        self.schemas.is_empty()
+            && !self.selects_by_table()
+            && self.extensions.is_empty()
+            && self.sections.is_empty()
+            && !self.is_without(Aspect::Definitions)
+    }
+
+    /// Whether it names relations to take.
+    fn selects_by_table(&self) -> bool {
+        !self.tables.is_empty() || !self.tables_and_children.is_empty()
+    }
+
+    /// Whether any of its patterns is of relations.
+    fn names_relations(&self) -> bool {
+        self.selects_by_table()
+            || !self.row_filters.is_empty()
+            || [
+                &self.exclude_tables,
+                &self.exclude_tables_and_children,
+                &self.exclude_table_data,
+                &self.exclude_table_data_and_children,
+            ]
+            .iter()
+            .any(|patterns| !patterns.is_empty())
     }
 
     /// Whether it leaves something out of every object.

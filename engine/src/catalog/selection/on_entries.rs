@@ -13,46 +13,166 @@ use std::collections::{BTreeSet, HashMap};
 /// none.
 pub fn select_entries(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usize>> {
     let parts = Parts::new(entries);
-    let mut selected: BTreeSet<usize> = if selection.tables.is_empty() {
-        let matchers = matchers(&selection.schemas, NameMatcher::for_schema)?;
-        let mut found = matching(entries, &matchers, "schema", in_schema)?;
-        if matchers.is_empty() {
-            found = (0..entries.len()).collect();
+    let mut selected = parts.close(entries, included(entries, selection)?);
+    let mut excluded = parts.close(entries, excluded(entries, selection)?);
+    excluded.extend(without_rows(entries, selection)?);
+    selected.retain(|at| !excluded.contains(at) && is_wanted(entries, &entries[*at], selection));
+    // What is published is part of a publication that is selected, or of none.
+    let published = |at: &usize| {
+        let kind = &entries[*at].kind;
+        *kind == Kind::PublicationTable || *kind == Kind::PublicationSchema
+    };
+    let homeless: Vec<usize> = selected
+        .iter()
+        .copied()
+        .filter(published)
+        .filter(|at| {
+            let entry = &entries[*at];
+            let needed = entry.depends_on.iter().chain(&entry.belongs_to);
+            let mut needed = needed.map(|needed| *needed as usize);
+            needed.any(|at| entries[at].kind == Kind::Publication && !selected.contains(&at))
+        })
+        .collect();
+    selected.retain(|at| !homeless.contains(at));
+    Ok(selected)
+}
+
+/// Entries that the patterns take, without their parts.
+fn included(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usize>> {
+    let by_name = selection.selects_by_table() || !selection.parts.is_empty();
+    let of_all_schemas = !by_name && selection.schemas.is_empty();
+    if of_all_schemas && selection.extensions.is_empty() {
+        return Ok((0..entries.len()).collect());
+    }
+    let schemas = matchers(&selection.schemas, NameMatcher::for_schema)?;
+    let mut found = if by_name {
+        let tables = matchers(&selection.tables, NameMatcher::for_relation)?;
+        let mut found = matching(entries, &tables, "table", is_relation)?;
+        let tables = matchers(&selection.tables_and_children, NameMatcher::for_relation)?;
+        found.extend(with_children(entries, matching(entries, &tables, "table", is_relation)?));
+        for (kind, pattern) in &selection.parts {
+            found.extend(named_parts(entries, *kind, pattern)?);
         }
-        parts.close(entries, found)
-    } else {
-        let matchers = matchers(&selection.tables, NameMatcher::for_relation)?;
-        let mut found = matching(entries, &matchers, "table", is_relation)?;
-        if !selection.schemas.is_empty() {
-            let schemas = self::matchers(&selection.schemas, NameMatcher::for_schema)?;
+        if !schemas.is_empty() {
             found.retain(|at| schemas.iter().any(|(_, schema)| in_schema(schema, &entries[*at])));
         }
-        parts.close(entries, found)
+        found
+    } else if of_all_schemas {
+        // As pg_dump, which takes nothing that lies in no schema where an extension is named.
+        let in_any = |entry: &Entry| entry.schema.is_some() || entry.kind == Kind::Schema;
+        (0..entries.len()).filter(|at| in_any(&entries[*at])).collect()
+    } else {
+        matching(entries, &schemas, "schema", in_schema)?
     };
+    let extensions = matchers(&selection.extensions, NameMatcher::for_schema)?;
+    found.extend(matching(entries, &extensions, "extension", is_extension)?);
+    if selection.large_objects == Some(true) {
+        let is_large_object = |entry: &Entry| {
+            matches!(entry.kind, EntryKind::Known(Kind::LargeObject | Kind::LargeObjectData))
+        };
+        found.extend((0..entries.len()).filter(|at| is_large_object(&entries[*at])));
+    }
+    Ok(found)
+}
+
+/// Entries that the patterns leave out, without their parts.
+fn excluded(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usize>> {
     let schemas = matchers(&selection.exclude_schemas, NameMatcher::for_schema)?;
     let tables = matchers(&selection.exclude_tables, NameMatcher::for_relation)?;
-    let mut excluded: BTreeSet<usize> = BTreeSet::new();
-    for (at, entry) in entries.iter().enumerate() {
-        if schemas.iter().any(|(_, matcher)| in_schema(matcher, entry))
+    let with_below = matchers(&selection.exclude_tables_and_children, NameMatcher::for_relation)?;
+    let only = matchers(&selection.extensions, NameMatcher::for_schema)?;
+    let extensions = matchers(&selection.exclude_extensions, NameMatcher::for_schema)?;
+    let any = |matchers: &[Named<'_>], entry: &Entry, is: fn(&NameMatcher, &Entry) -> bool| {
+        matchers.iter().any(|(_, matcher)| is(matcher, entry))
+    };
+    let is_left_out = |entry: &Entry| {
+        any(&schemas, entry, in_schema)
+            || any(&tables, entry, is_relation)
+            || any(&extensions, entry, is_extension)
+            || (entry.kind == Kind::Extension
+                && !only.is_empty()
+                && !any(&only, entry, is_extension))
             || selection.provider.is_some_and(|provider| is_hidden(provider, entry))
-            || tables.iter().any(|(_, matcher)| is_relation(matcher, entry))
-        {
-            excluded.insert(at);
+    };
+    let all = entries.iter().enumerate();
+    let mut found: BTreeSet<usize> =
+        all.clone().filter(|(_, entry)| is_left_out(entry)).map(|(at, _)| at).collect();
+    let above = all.filter(|(_, entry)| any(&with_below, entry, is_relation)).map(|(at, _)| at);
+    found.extend(with_children(entries, above.collect()));
+    Ok(found)
+}
+
+/// Rows that are left out though their tables are not.
+fn without_rows(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usize>> {
+    let tables = matchers(&selection.exclude_table_data, NameMatcher::for_relation)?;
+    let above = matchers(&selection.exclude_table_data_and_children, NameMatcher::for_relation)?;
+    let is_named = |matchers: &[Named<'_>], entry: &Entry| {
+        matchers.iter().any(|(_, matcher)| is_relation(matcher, entry))
+    };
+    let all = entries.iter().enumerate();
+    let rootless = all.clone().filter(|(_, entry)| is_named(&above, entry)).map(|(at, _)| at);
+    let below = with_children(entries, rootless.collect());
+    let rows = all.filter(|(_, entry)| {
+        let Some(whole) = entry.belongs_to.map(|whole| whole as usize) else { return false };
+        let (Some(table), true) = (entries.get(whole), entry.kind == Kind::TableData) else {
+            return false;
+        };
+        let schema = entry.schema.as_deref().unwrap_or_default();
+        below.contains(&whole)
+            || is_named(&tables, table)
+            || selection.provider.is_some_and(|provider| provider.owns_rows(schema, &entry.name))
+    });
+    Ok(rows.map(|(at, _)| at).collect())
+}
+
+/// These, and the tables below them.
+fn with_children(entries: &[Entry], mut found: BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        for parent in entry.relation.iter().flat_map(|relation| &relation.parents) {
+            children.entry(*parent as usize).or_default().push(at);
         }
     }
-    let mut excluded = parts.close(entries, excluded);
-    let rowless = matchers(&selection.exclude_table_data, NameMatcher::for_relation)?;
-    excluded.extend((0..entries.len()).filter(|at| {
-        let entry = &entries[*at];
+    let mut todo: Vec<usize> = found.iter().copied().collect();
+    while let Some(parent) = todo.pop() {
+        let below = children.get(&parent).into_iter().flatten();
+        todo.extend(below.copied().filter(|child| found.insert(*child)));
+    }
+    found
+}
+
+/// Indexes, triggers or functions that a pattern means: `[schema.]name`, of functions also with
+/// the types of their arguments.
+fn named_parts(entries: &[Entry], kind: Kind, pattern: &str) -> Result<Vec<usize>> {
+    let (name, arguments) = match pattern.split_once('(') {
+        Some((name, arguments)) if kind == Kind::Function => (name, Some(arguments)),
+        _ => (pattern, None),
+    };
+    let matcher = NameMatcher::for_relation(name)?;
+    let without_spaces =
+        |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let is_meant = |entry: &Entry| {
+        let EntryKind::Known(of) = entry.kind else { return false };
         let schema = entry.schema.as_deref().unwrap_or_default();
-        let providers =
-            selection.provider.is_some_and(|provider| provider.owns_rows(schema, &entry.name));
-        entry.kind == Kind::TableData
-            && (providers
-                || rowless.iter().any(|(_, matcher)| matcher.matches(schema, &entry.name)))
-    }));
-    selected.retain(|at| !excluded.contains(at) && is_wanted(entries, &entries[*at], selection));
-    Ok(selected)
+        if kind != Kind::Function {
+            return of == kind && matcher.matches(schema, &entry.name);
+        }
+        let (name, own) = entry.name.split_once('(').unwrap_or((&entry.name, ""));
+        matches!(of, Kind::Function | Kind::Procedure | Kind::Aggregate)
+            && matcher.matches(schema, name)
+            && arguments.is_none_or(|wanted| without_spaces(wanted) == without_spaces(own))
+    };
+    let found: Vec<usize> = (0..entries.len()).filter(|at| is_meant(&entries[*at])).collect();
+    if found.is_empty() {
+        let kind = kind.as_str().to_lowercase();
+        let message = format!("no {kind} of the backup matches \"{pattern}\"");
+        return Err(Error::new(ErrorKind::NotFound, message).hint("Run: pgkeep ls"));
+    }
+    Ok(found)
+}
+
+fn is_extension(matcher: &NameMatcher, entry: &Entry) -> bool {
+    entry.kind == Kind::Extension && matcher.matches("", &entry.name)
 }
 
 fn is_hidden(provider: Provider, entry: &Entry) -> bool {
@@ -71,6 +191,7 @@ pub fn select_database(entries: &[Entry], selection: &Selection) -> Vec<usize> {
     // Who asks for it wants it, also with rows alone.
     let mut selection = selection.clone();
     selection.without.remove(&Aspect::Definitions);
+    selection.sections.clear();
     let all = entries.iter().enumerate();
     let about = all.filter(|(_, entry)| {
         is_about_database(entries, entry) && is_taken(entries, entry, &selection)
@@ -91,7 +212,9 @@ fn is_taken(entries: &[Entry], entry: &Entry, selection: &Selection) -> bool {
         EntryKind::Other(_) => None,
     };
     match known(entry) {
-        Some(kind) => selection.takes(Subject { kind, whole: whole.and_then(known) }),
+        Some(kind) => {
+            selection.takes(Subject { kind, section: entry.section, whole: whole.and_then(known) })
+        }
         None => match entry.section {
             Section::Data => !selection.is_without(Aspect::Rows),
             Section::PreData | Section::PostData => !selection.is_without(Aspect::Definitions),

@@ -1,12 +1,12 @@
 //! What is selected of a database: the server resolves the patterns.
 
 use crate::catalog::objects::schemas::USER_SCHEMA;
-use crate::catalog::selection::pattern::{self, Pattern};
-use crate::catalog::{Address, Draft, Provider, Selection};
-use crate::postgres::{Session, literal};
-use crate::{Error, ErrorKind, Result};
+use crate::catalog::selection::server_names::{Candidate, Matcher, Missing};
+use crate::catalog::{Address, Aspect, Draft, Provider, Selection};
+use crate::postgres::{Session, qualified};
+use crate::{Error, Result};
 use pgkeep_format::entry::Kind;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Kinds of relation that can be locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +37,14 @@ pub(in crate::catalog) struct Selected {
     pub(in crate::catalog) relations: HashSet<u32>,
     excluded_schemas: HashSet<String>,
     excluded_rows: HashSet<u32>,
+    /// Conditions that the rows of a relation must meet.
+    pub(in crate::catalog) row_filters: HashMap<u32, String>,
+    /// Servers whose foreign tables are backed up with their rows.
+    pub(in crate::catalog) foreign_servers: HashSet<String>,
+    /// The extensions that are selected; absent for all or none, as `scope` says.
+    extensions: Option<HashSet<String>>,
+    excluded_extensions: HashSet<String>,
+    large_objects: Option<bool>,
     provider: Option<Provider>,
     /// Patterns that exclude nothing though they name one thing, a sentence each.
     pub(in crate::catalog) warnings: Vec<String>,
@@ -45,6 +53,8 @@ pub(in crate::catalog) struct Selected {
 /// What is selected besides relations.
 enum Scope {
     Everything,
+    /// What lies in schemas.
+    AllSchemas,
     Schemas(HashSet<String>),
     Relations,
 }
@@ -89,10 +99,7 @@ pub(in crate::catalog) async fn resolve(
     session: &Session,
     selection: &Selection,
 ) -> Result<Selected> {
-    let needs_path = [&selection.tables, &selection.exclude_tables, &selection.exclude_table_data]
-        .iter()
-        .any(|patterns| !patterns.is_empty());
-    if !needs_path {
+    if !selection.names_relations() {
         return resolve_visible(session, selection).await;
     }
     // A pattern without a schema means what the role sees by itself, as psql shows it.
@@ -104,226 +111,127 @@ pub(in crate::catalog) async fn resolve(
 
 async fn resolve_visible(session: &Session, selection: &Selection) -> Result<Selected> {
     let matcher = Matcher { session };
-    let included = matcher.schemas(&selection.schemas, Missing::Error).await?;
     let mut warnings = Vec::new();
+    let included = matcher.schemas(&selection.schemas, Missing::Error).await?;
     let excluded_schemas =
         matcher.schemas(&selection.exclude_schemas, Missing::Warning(&mut warnings)).await?;
-    let tables = matcher.relations(&selection.tables, Missing::Error).await?;
-    let excluded =
-        matcher.relations(&selection.exclude_tables, Missing::Warning(&mut warnings)).await?;
-    let mut excluded_rows =
-        matcher.relations(&selection.exclude_table_data, Missing::Warning(&mut warnings)).await?;
-    let mut relations = HashSet::new();
+    let mut tables = matcher.relations(&selection.tables, Missing::Error).await?;
+    tables.extend(matcher.with_children(&selection.tables_and_children, Missing::Error).await?);
+    let excluded = Exclusions::resolve(&matcher, selection, &mut warnings).await?;
+    let mut selected = Selected {
+        scope: Scope::Everything,
+        relations: HashSet::new(),
+        excluded_schemas,
+        excluded_rows: excluded.rows,
+        row_filters: row_filters(&matcher, selection).await?,
+        foreign_servers: matcher
+            .names("server", SERVERS, &selection.foreign_data, Missing::Error)
+            .await?,
+        extensions: None,
+        excluded_extensions: matcher
+            .names(
+                "extension",
+                EXTENSIONS,
+                &selection.exclude_extensions,
+                Missing::Warning(&mut warnings),
+            )
+            .await?,
+        large_objects: selection.large_objects,
+        provider: selection.provider,
+        warnings: Vec::new(),
+    };
+    if !selection.extensions.is_empty() {
+        let patterns = &selection.extensions;
+        selected.extensions =
+            Some(matcher.names("extension", EXTENSIONS, patterns, Missing::Error).await?);
+    }
+    let by_table = selection.selects_by_table();
     let mut owned = Vec::new();
     for relation in matcher.all().await? {
-        if let Some(provider) = selection.provider {
-            if provider.hides_schema(&relation.schema) {
-                continue;
-            }
-            if provider.owns_rows(&relation.schema, &relation.name) {
-                excluded_rows.insert(relation.oid);
-            }
-            // What the provider keeps from everybody; what others own and keep is an error.
-            if provider.shares_schema(&relation.schema) && !relation.is_readable {
-                if !provider.owns_rows(&relation.schema, &relation.name) {
-                    warnings.push(format!(
-                        "{}.{} is not in the backup: the role may not read it",
-                        relation.schema, relation.name
-                    ));
-                }
-                continue;
-            }
+        if selection.is_without(Aspect::UnloggedRows) && relation.is_unlogged {
+            selected.excluded_rows.insert(relation.oid);
         }
-        let in_scope = if !selection.tables.is_empty() {
+        if !selected.takes_of_provider(&relation, &mut warnings) {
+            continue;
+        }
+        let in_scope = if by_table {
             tables.contains(&relation.oid)
         } else {
             let included = selection.schemas.is_empty() || included.contains(&relation.schema);
-            included && !excluded_schemas.contains(&relation.schema)
+            included && !selected.excluded_schemas.contains(&relation.schema)
         };
-        if in_scope && !excluded.contains(&relation.oid) {
-            relations.insert(relation.oid);
+        if in_scope && !excluded.relations.contains(&relation.oid) {
+            selected.relations.insert(relation.oid);
         }
         owned.extend(relation.owner.map(|owner| (relation.oid, owner, relation.is_identity)));
     }
     // A sequence goes with the table that it belongs to, unless it is asked for by itself;
     // that of an identity column is nothing by itself.
     for (sequence, table, is_identity) in owned {
-        if relations.contains(&table) {
-            relations.insert(sequence);
+        if selected.relations.contains(&table) {
+            selected.relations.insert(sequence);
         } else if is_identity || !tables.contains(&sequence) {
-            relations.remove(&sequence);
+            selected.relations.remove(&sequence);
         }
     }
-    let scope = if !selection.tables.is_empty() {
-        Scope::Relations
-    } else if selection.schemas.is_empty() {
-        Scope::Everything
-    } else {
-        Scope::Schemas(included)
-    };
-    let provider = selection.provider;
-    Ok(Selected { scope, relations, excluded_schemas, excluded_rows, provider, warnings })
+    if by_table {
+        selected.scope = Scope::Relations;
+    } else if !selection.schemas.is_empty() {
+        selected.scope = Scope::Schemas(included);
+    } else if !selection.extensions.is_empty() {
+        selected.scope = Scope::AllSchemas;
+    }
+    selected.warnings = warnings;
+    Ok(selected)
 }
 
-/// What to do about a pattern that matches nothing.
-enum Missing<'a> {
-    /// What is asked for must be there.
-    Error,
-    /// What is not wanted may be absent, but a plain name is perhaps misspelt.
-    Warning(&'a mut Vec<String>),
+const EXTENSIONS: &str = "SELECT extname AS name FROM pg_catalog.pg_extension";
+const SERVERS: &str = "SELECT srvname AS name FROM pg_catalog.pg_foreign_server";
+
+/// Relations that are left out, and those whose rows are.
+struct Exclusions {
+    relations: HashSet<u32>,
+    rows: HashSet<u32>,
 }
 
-impl Missing<'_> {
-    fn report(&mut self, what: &str, pattern: &str) -> Result<()> {
-        match self {
-            Missing::Error => {
-                let message = format!("no {what} matches \"{pattern}\"");
-                let error = Error::new(ErrorKind::NotFound, message);
-                Err(if what == "table" && !pattern.contains('.') {
-                    error.hint(format!(
-                        "Without a schema only what search_path shows is found; \
-                         try \"*.{pattern}\"."
-                    ))
-                } else {
-                    error
-                })
-            }
-            Missing::Warning(warnings) => {
-                if pattern::is_exact(pattern) {
-                    warnings
-                        .push(format!("no {what} matches \"{pattern}\", which is to be left out"));
-                }
-                Ok(())
-            }
+impl Exclusions {
+    async fn resolve(
+        matcher: &Matcher<'_>,
+        selection: &Selection,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self> {
+        let [tables, with_children, rows, rows_with_children] = [
+            &selection.exclude_tables,
+            &selection.exclude_tables_and_children,
+            &selection.exclude_table_data,
+            &selection.exclude_table_data_and_children,
+        ];
+        let mut relations = matcher.relations(tables, Missing::Warning(warnings)).await?;
+        relations.extend(matcher.with_children(with_children, Missing::Warning(warnings)).await?);
+        let mut rowless = matcher.relations(rows, Missing::Warning(warnings)).await?;
+        rowless
+            .extend(matcher.with_children(rows_with_children, Missing::Warning(warnings)).await?);
+        Ok(Self { relations, rows: rowless })
+    }
+}
+
+/// The conditions by table; each is tried first, so that a wrong one costs nothing.
+async fn row_filters(matcher: &Matcher<'_>, selection: &Selection) -> Result<HashMap<u32, String>> {
+    let mut filters = HashMap::new();
+    for (pattern, condition) in &selection.row_filters {
+        let found = matcher.relations(std::slice::from_ref(pattern), Missing::Error).await?;
+        for relation in matcher.all().await?.iter().filter(|it| found.contains(&it.oid)) {
+            let table = qualified(&relation.schema, &relation.name);
+            // A line of its own: the condition may end with a comment.
+            let sql = format!("SELECT FROM ONLY {table} WHERE ({condition}\n) LIMIT 0");
+            matcher.session.query(&sql).await.map_err(|error| {
+                let message = format!("condition for {table} is not valid: {condition}");
+                Error::new(error.kind(), message).because(error)
+            })?;
+            filters.insert(relation.oid, format!("{condition}\n"));
         }
     }
-}
-
-struct Matcher<'a> {
-    session: &'a Session,
-}
-
-/// A relation as selection sees it.
-struct Candidate {
-    oid: u32,
-    schema: String,
-    name: String,
-    /// Whether the role may read it.
-    is_readable: bool,
-    /// The table that a sequence belongs to.
-    owner: Option<u32>,
-    /// Whether that table's column makes the sequence.
-    is_identity: bool,
-}
-
-impl Matcher<'_> {
-    async fn all(&self) -> Result<Vec<Candidate>> {
-        let sql = format!(
-            "SELECT c.oid, n.nspname, c.relname, d.refobjid, d.deptype, \
-                    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind \
-                      WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') \
-                      ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END AS readable \
-             FROM pg_catalog.pg_class c \
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             LEFT JOIN pg_catalog.pg_depend d ON c.relkind = 'S' \
-               AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-               AND d.objid = c.oid AND d.objsubid = 0 \
-               AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-               AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') \
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't' \
-             AND {USER_SCHEMA}"
-        );
-        let rows = self.session.query(&sql).await?;
-        rows.iter()
-            .map(|row| {
-                let owner = row.optional("refobjid")?.map(|_| row.parse("refobjid")).transpose()?;
-                Ok(Candidate {
-                    oid: row.parse("oid")?,
-                    schema: row.text("nspname")?.to_owned(),
-                    name: row.text("relname")?.to_owned(),
-                    is_readable: row.bool("readable")?,
-                    owner,
-                    is_identity: row.optional("deptype")? == Some("i"),
-                })
-            })
-            .collect()
-    }
-
-    async fn schemas(
-        &self,
-        patterns: &[String],
-        mut missing: Missing<'_>,
-    ) -> Result<HashSet<String>> {
-        let mut found = HashSet::new();
-        for text in patterns {
-            let pattern = pattern::for_schema(text)?;
-            self.check_database(text, &pattern).await?;
-            let sql = format!(
-                "SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {} AND {USER_SCHEMA}",
-                matches("n.nspname", &pattern.name)
-            );
-            let rows = self.session.query(&sql).await?;
-            if rows.is_empty() {
-                missing.report("schema", text)?;
-            }
-            for row in rows {
-                found.insert(row.text("nspname")?.to_owned());
-            }
-        }
-        Ok(found)
-    }
-
-    async fn relations(
-        &self,
-        patterns: &[String],
-        mut missing: Missing<'_>,
-    ) -> Result<HashSet<u32>> {
-        let mut found = HashSet::new();
-        for text in patterns {
-            let pattern = pattern::for_relation(text)?;
-            self.check_database(text, &pattern).await?;
-            let place = match &pattern.schema {
-                Some(schema) => matches("n.nspname", schema),
-                None => "pg_catalog.pg_table_is_visible(c.oid)".to_owned(),
-            };
-            let sql = format!(
-                "SELECT c.oid FROM pg_catalog.pg_class c \
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't' \
-                 AND {} AND {place} AND {USER_SCHEMA}",
-                matches("c.relname", &pattern.name)
-            );
-            let rows = self.session.query(&sql).await?;
-            if rows.is_empty() {
-                missing.report("table", text)?;
-            }
-            for row in rows {
-                found.insert(row.parse("oid")?);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn check_database(&self, text: &str, pattern: &Pattern) -> Result<()> {
-        let Some(database) = &pattern.database else { return Ok(()) };
-        let sql = format!("SELECT WHERE {}", matches("pg_catalog.current_database()", database));
-        if self.session.query(&sql).await?.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                format!("pattern \"{text}\" names another database"),
-            )
-            .hint("A backup is of the database that it connects to."));
-        }
-        Ok(())
-    }
-}
-
-/// `column ~ expression`, compared as text in the database's collation.
-fn matches(column: &str, expression: &str) -> String {
-    format!(
-        "{column}::pg_catalog.text OPERATOR(pg_catalog.~) {} COLLATE pg_catalog.\"default\"",
-        literal(expression)
-    )
+    Ok(filters)
 }
 
 /// Leaves out what is not selected; satellites are not among `drafts` yet.
@@ -346,12 +254,30 @@ pub(in crate::catalog) fn keep(mut drafts: Vec<Draft>, selected: &Selected) -> V
                 | Kind::PublicationTable
                 | Kind::PublicationSchema
         );
-        !joins || draft.depends_on.iter().all(|address| there.contains(address))
+        !joins || draft.depends_on.iter().chain(&draft.belongs_to).all(|it| there.contains(it))
     });
     drafts
 }
 
 impl Selected {
+    /// Whether a provider, if there is one, leaves this relation to the user.
+    fn takes_of_provider(&mut self, relation: &Candidate, warnings: &mut Vec<String>) -> bool {
+        let Some(provider) = self.provider else { return true };
+        let own_rows = provider.owns_rows(&relation.schema, &relation.name);
+        if own_rows {
+            self.excluded_rows.insert(relation.oid);
+        }
+        // What the provider keeps from everybody; what others own and keep is an error.
+        let kept = provider.shares_schema(&relation.schema) && !relation.is_readable;
+        if kept && !own_rows {
+            warnings.push(format!(
+                "{}.{} is not in the backup: the role may not read it",
+                relation.schema, relation.name
+            ));
+        }
+        !kept && !provider.hides_schema(&relation.schema)
+    }
+
     fn takes(&self, draft: &Draft) -> bool {
         let relation = |address: Option<Address>| {
             address.filter(|address| address.catalog == "pg_class").map(|address| address.oid)
@@ -370,12 +296,26 @@ impl Selected {
         {
             return self.relations.contains(&rows.oid) && !self.excluded_rows.contains(&rows.oid);
         }
+        match draft.kind {
+            Kind::Extension => {
+                return !self.excluded_extensions.contains(&draft.name)
+                    && match &self.extensions {
+                        Some(names) => names.contains(&draft.name),
+                        None => matches!(self.scope, Scope::Everything),
+                    };
+            }
+            Kind::LargeObject | Kind::LargeObjectData => {
+                return self.large_objects.unwrap_or(matches!(self.scope, Scope::Everything));
+            }
+            _ => {}
+        }
         let schema = match draft.kind {
             Kind::Schema => Some(&draft.name),
             _ => draft.schema.as_ref(),
         };
         match &self.scope {
             Scope::Everything => !schema.is_some_and(|name| self.leaves_out(name)),
+            Scope::AllSchemas => schema.is_some_and(|name| !self.leaves_out(name)),
             Scope::Schemas(names) => {
                 schema.is_some_and(|name| names.contains(name) && !self.leaves_out(name))
             }

@@ -38,14 +38,44 @@ const SESSION_SETTINGS: &str = "
 /// place of a table must not run its owner's code as us. Servers have it since the minor
 /// releases of August 2024.
 const RESTRICT_KINDS: &str = "
-    SELECT pg_catalog.set_config(name, 'view, foreign-table', false)
+    SELECT pg_catalog.set_config(name, '{}', false)
     FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind';";
 
+/// Workers see the same snapshot in a plain transaction, as `pg_dump`'s do.
+const BEGIN_DEFERRABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE";
+
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// How a snapshot is taken and read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnapshotOptions {
+    /// One that another session exported and holds, instead of one's own.
+    pub exported: Option<String>,
+    /// Waits for a moment at which no serializable transaction can see an anomaly
+    /// (`SERIALIZABLE READ ONLY DEFERRABLE`).
+    pub serializable_deferrable: bool,
+    /// Reads the rows that row security shows to the role; without, it is an error that it
+    /// hides some.
+    pub row_security: bool,
+    /// Reads rows of foreign tables.
+    pub foreign_tables: bool,
+}
+
+impl SnapshotOptions {
+    /// What every session of a backup is told.
+    fn session_settings(&self, major: u32) -> String {
+        let timeout = if major >= 17 { "\n    SET transaction_timeout = 0;" } else { "" };
+        let row_security = if self.row_security { "\n    SET row_security = on;" } else { "" };
+        let restricted = if self.foreign_tables { "view" } else { "view, foreign-table" };
+        let restrict = RESTRICT_KINDS.replace("{}", restricted);
+        format!("{SESSION_SETTINGS}{timeout}{row_security}{restrict}")
+    }
+}
 
 /// An exported snapshot with the session that holds it.
 pub struct Snapshot {
     session: Session,
+    options: SnapshotOptions,
     name: String,
     xids: String,
     lsn: u64,
@@ -53,14 +83,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens the coordinator's session, begins its transaction and exports the snapshot.
+    /// Opens the coordinator's session, begins its transaction and exports the snapshot. The
+    /// position in the WAL is that of now, also where the snapshot was there before.
     ///
     /// # Errors
     /// As [`Session::connect`] and [`Session::query`].
-    pub async fn open(settings: &Settings) -> Result<Self> {
+    pub async fn open(settings: &Settings, options: &SnapshotOptions) -> Result<Self> {
         let session = Session::connect(settings, "backup").await?;
-        session.execute(&session_settings(session.major())).await?;
-        session.execute(BEGIN).await?;
+        session.execute(&options.session_settings(session.major())).await?;
+        let begin = if options.serializable_deferrable { BEGIN_DEFERRABLE } else { BEGIN };
+        session.execute(begin).await?;
+        if let Some(name) = &options.exported {
+            session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(name))).await?;
+        }
         let (lsn, timeline) = position(&session).await?;
         let rows = session
             .query(
@@ -70,7 +105,7 @@ impl Snapshot {
             .await?;
         let row = only(&rows)?;
         let (name, xids) = (row.text("name")?.to_owned(), row.text("xids")?.to_owned());
-        Ok(Self { name, xids, lsn, timeline, session })
+        Ok(Self { name, xids, lsn, timeline, session, options: options.clone() })
     }
 
     /// The coordinator's session, in its transaction; for reading catalogs.
@@ -107,7 +142,7 @@ impl Snapshot {
     /// As [`WireSession::connect`] and [`WireSession::execute`].
     pub async fn join(&self) -> Result<WireSession> {
         let mut wire = WireSession::connect(self.session.settings(), "backup").await?;
-        wire.execute(&session_settings(self.session.major())).await?;
+        wire.execute(&self.options.session_settings(self.session.major())).await?;
         wire.execute(BEGIN).await?;
         let sql = format!("SET TRANSACTION SNAPSHOT {}", literal(&self.name));
         wire.execute(&sql).await.map_err(|error| {
@@ -204,12 +239,6 @@ async fn position(session: &Session) -> Result<(u64, u32)> {
         None => 0,
     };
     Ok((lsn, timeline))
-}
-
-/// What every session of a backup is told.
-fn session_settings(major: u32) -> String {
-    let timeout = if major >= 17 { "\n    SET transaction_timeout = 0;" } else { "" };
-    format!("{SESSION_SETTINGS}{timeout}{RESTRICT_KINDS}")
 }
 
 fn only(rows: &[super::Row]) -> Result<&super::Row> {
