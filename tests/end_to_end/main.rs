@@ -13,6 +13,7 @@ mod damage;
 mod encodings;
 mod export;
 mod export_archive;
+mod from_pg_dump;
 mod globals;
 mod hostile_names;
 mod hostile_rows;
