@@ -41,6 +41,7 @@ mod storage;
 mod stranger;
 mod switches;
 mod upgrade;
+mod use_list;
 
 use pgkeep_tests::{Database, Pgkeep, Repository, Server};
 

@@ -1,6 +1,6 @@
 //! `pgkeep export`.
 
-use super::{PartSelectionArgs, RepositoryArgs, SelectionArgs, values};
+use super::{PartSelectionArgs, RepositoryArgs, SelectionArgs, UseListArgs, values};
 use clap::{Args, ValueEnum};
 use pgkeep_engine::export::RestrictKey;
 use std::num::NonZeroU32;
@@ -36,6 +36,10 @@ pub(crate) struct ExportArgs {
     /// Single parts.
     #[command(flatten)]
     pub(crate) parts: PartSelectionArgs,
+
+    /// A list of entries.
+    #[command(flatten)]
+    pub(crate) list: UseListArgs,
 
     /// What to write it as
     #[arg(long, value_enum, default_value_t = ExportFormat::Sql, help_heading = "Target")]

@@ -56,6 +56,10 @@ pub(crate) struct LsArgs {
     #[arg(long, conflicts_with = "database")]
     pub(crate) globals: bool,
 
+    /// Every entry on a line, to be edited for restore --use-list
+    #[arg(long, conflicts_with_all = ["globals", "json"])]
+    pub(crate) list: bool,
+
     /// What to list.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,

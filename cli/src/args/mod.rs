@@ -26,7 +26,7 @@ pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
 pub(crate) use repository::RepositoryArgs;
 pub(crate) use restore::RestoreArgs;
-pub(crate) use selection::{PartSelectionArgs, SelectionArgs};
+pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use verify::VerifyArgs;
 

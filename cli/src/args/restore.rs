@@ -1,6 +1,8 @@
 //! `pgkeep restore`.
 
-use super::{ConnectionArgs, PartSelectionArgs, RepositoryArgs, SelectionArgs, values};
+use super::{
+    ConnectionArgs, PartSelectionArgs, RepositoryArgs, SelectionArgs, UseListArgs, values,
+};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -76,6 +78,10 @@ pub(crate) struct RestoreArgs {
     /// Single parts.
     #[command(flatten)]
     pub(crate) parts: PartSelectionArgs,
+
+    /// A list of entries.
+    #[command(flatten)]
+    pub(crate) list: UseListArgs,
 
     /// Create the database named in the backup first, connecting to -d to do so
     #[arg(short = 'C', long, help_heading = "Target")]

@@ -181,6 +181,18 @@ pub(crate) struct PartSelectionArgs {
     triggers: Vec<String>,
 }
 
+/// The list that `pgkeep ls --list` wrote.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Selection (patterns as pg_dump takes them)")]
+pub(crate) struct UseListArgs {
+    /// Only entries of this list, which pgkeep ls --list wrote; - is standard input
+    ///
+    /// The order stays that of the backup. What is left out is not restored, also where something
+    /// in the list needs it.
+    #[arg(short = 'L', long, value_name = "FILE")]
+    pub(crate) use_list: Option<PathBuf>,
+}
+
 impl PartSelectionArgs {
     /// What is selected with these.
     ///
@@ -242,6 +254,7 @@ impl SelectionArgs {
             ]
             .concat(),
             foreign_data: self.foreign_data.clone(),
+            listed: None,
             row_filters: Vec::new(),
             provider: self.profile,
             without: flags.flat_map(|(_, _, aspects)| aspects).copied().collect(),

@@ -1,6 +1,7 @@
 //! `pgkeep export`: a backup as SQL, CSV or an archive, to standard output, a new file, or a
 //! directory.
 
+use super::entry_list;
 use crate::access::{Context, Reads};
 use crate::args::{ExportArgs, ExportFormat as Format};
 use crate::exit::Exit;
@@ -46,10 +47,14 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         // Nobody knows which server reads it, and one before 18 would stop there.
         selection.without.insert(Aspect::Statistics);
     }
-    let options =
-        ExportOptions { database: args.database.clone(), selection, format: format(args)? };
+    let format = format(args)?;
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let backup = repository.find(&args.backup).await?;
+    if let Some(list) = args.list.use_list.as_deref() {
+        let database = args.database.as_deref();
+        entry_list::select(&mut selection, list, &repository, &backup, database).await?;
+    }
+    let options = ExportOptions { database: args.database.clone(), selection, format };
     let export = Export { repository: &repository, backup: &backup, options: &options };
     let running = Running::start(context.output, LABELS, "starting");
     let Some(path) = args.output.as_deref() else {

@@ -3,6 +3,7 @@
 //! Rows and values are shown with the table or sequence that they belong to; owners, grants and comments are left
 //! out, for they are said about another object.
 
+use super::entry_list;
 use crate::access::{Context, Reads};
 use crate::args::LsArgs;
 use crate::exit::Exit;
@@ -47,6 +48,13 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit> {
         true => (0..entries.len()).collect(),
         false => select_entries(&entries, &selection)?,
     };
+    if args.list {
+        let selected = select_entries(&entries, &selection)?;
+        return context
+            .output
+            .data(entry_list::write(&backup, &entries, &selected).as_bytes())
+            .map(|()| Exit::Done);
+    }
     let objects = objects(&entries, &selected);
     let listing = Listing { backup: backup.clear.id.to_string(), objects };
     context.output.document(&listing, text)?;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod connect;
+mod entry_list;
 mod export;
 mod init;
 mod list;

@@ -2,6 +2,7 @@
 
 use super::backup::databases;
 use super::connect;
+use super::entry_list;
 use super::view::SHORT_ID_LEN;
 use crate::access::{Context, Reads};
 use crate::args::RestoreArgs;
@@ -59,7 +60,11 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
         None => context.open_for_reading(&args.repository, Reads::Sealed).await?,
     };
     let backup = repository.find(&args.backup).await?;
-    let options = options(args)?;
+    let mut options = options(args)?;
+    if let Some(list) = args.list.use_list.as_deref() {
+        let database = args.database.as_deref();
+        entry_list::select(&mut options.selection, list, &repository, &backup, database).await?;
+    }
     let running = Running::start(context.output, LABELS, "starting");
     let started_at = clock::now_micros();
     let restore = Restore { repository, backup, settings, options };

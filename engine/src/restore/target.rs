@@ -117,6 +117,15 @@ async fn what_is_there(session: &Session) -> Result<HashSet<Object>> {
     Ok(there)
 }
 
+fn left_out(entry: &Entry, needed: &Entry, database: &str) -> Error {
+    let message = format!(
+        "{} needs {}, which is neither in the list nor in database \"{database}\"",
+        describe(entry),
+        describe(needed)
+    );
+    Error::new(ErrorKind::NotFound, message).hint("Take its line back into the list.")
+}
+
 impl Target {
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
@@ -221,6 +230,7 @@ impl Target {
         }
         let mut selected = asked.clone();
         let mut todo: Vec<usize> = asked.iter().copied().collect();
+        let is_list = options.selection.listed.is_some();
         while let Some(at) = todo.pop() {
             for needed in entries[at].depends_on.iter().map(|needed| *needed as usize) {
                 let entry = &entries[needed];
@@ -229,7 +239,15 @@ impl Target {
                     entry.kind,
                     EntryKind::Known(Kind::Database | Kind::DatabaseProperties)
                 );
-                if lacking && !database && selected.insert(needed) {
+                if !lacking || database || selected.contains(&needed) {
+                    continue;
+                }
+                // The sort of thing that can be looked for was, and was left out on purpose.
+                if is_list && Self::object(entry, rename).is_some() {
+                    return Err(left_out(&entries[at], entry, self.database()));
+                }
+                if !is_list {
+                    selected.insert(needed);
                     todo.push(needed);
                 }
             }

@@ -55,6 +55,8 @@ pub struct Selection {
     pub sequence_values: bool,
     /// Of a stored backup, only these indexes, triggers and functions, and `tables`.
     pub parts: Vec<(Kind, String)>,
+    /// Of a stored backup, only entries at these positions, and nothing that they need.
+    pub listed: Option<BTreeSet<usize>>,
     /// Rows of the foreign tables of these servers; when a backup is taken.
     pub foreign_data: Vec<String>,
     /// Of these tables only the rows that meet a condition, in SQL; when a backup is taken.

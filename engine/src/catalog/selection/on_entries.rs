@@ -34,6 +34,9 @@ pub fn select_entries(entries: &[Entry], selection: &Selection) -> Result<BTreeS
         })
         .collect();
     selected.retain(|at| !homeless.contains(at));
+    if let Some(listed) = &selection.listed {
+        selected.retain(|at| listed.contains(at));
+    }
     Ok(selected)
 }
 
