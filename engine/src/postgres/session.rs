@@ -8,6 +8,7 @@ use super::driver;
 use super::guard::Reason;
 use super::settings::Settings;
 use crate::{Error, ErrorKind, Result};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -40,7 +41,14 @@ pub struct Session {
 }
 
 /// A row of text values.
-pub struct Row(tokio_postgres::SimpleQueryRow);
+pub struct Row(Values);
+
+enum Values {
+    /// As the driver gives them.
+    Driver(tokio_postgres::SimpleQueryRow),
+    /// As [`super::WireSession`] read them, with the names of their columns.
+    Own { columns: Arc<[String]>, values: Vec<Option<String>> },
+}
 
 impl Session {
     /// Opens a session; `purpose` is a word for the application name: `pgkeep PURPOSE`.
@@ -149,7 +157,7 @@ impl Session {
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(Row(row)),
+                SimpleQueryMessage::Row(row) => Some(Row(Values::Driver(row))),
                 _ => None,
             })
             .collect())
@@ -215,16 +223,26 @@ impl Drop for Session {
         self.connection.abort();
     }
 }
+
 impl Row {
+    pub(super) fn new(columns: Arc<[String]>, values: Vec<Option<String>>) -> Self {
+        Self(Values::Own { columns, values })
+    }
+
     /// The value of a column, absent when it is NULL.
     ///
     /// # Errors
     /// [`ErrorKind::Server`] when the answer has no such column, or no text in it.
     pub fn optional(&self, column: &str) -> Result<Option<&str>> {
-        self.0.try_get(column).map_err(|error| {
-            Error::new(ErrorKind::Server, format!("server returned no text for \"{column}\""))
-                .because(error)
-        })
+        let missing =
+            || Error::new(ErrorKind::Server, format!("server returned no text for \"{column}\""));
+        match &self.0 {
+            Values::Driver(row) => row.try_get(column).map_err(|error| missing().because(error)),
+            Values::Own { columns, values } => {
+                let at = columns.iter().position(|name| name == column);
+                at.and_then(|at| values.get(at)).map(Option::as_deref).ok_or_else(missing)
+            }
+        }
     }
 
     /// The value of a column that is not NULL.

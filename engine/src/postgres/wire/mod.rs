@@ -2,9 +2,10 @@
 //!
 //! The way of a byte out: socket, one large buffer ([`inbox`]), rows moved together in
 //! place ([`rows`]), a borrowed run to whoever asked ([`CopyOut`]). The way in: pieces of
-//! any size, gathered into messages ([`CopyIn`]). Commands whose rows matter go through
-//! [`super::Session`]; here they are thrown away.
+//! any size, gathered into messages ([`CopyIn`]). Queries are for [`super::Session`]; here
+//! they are for what must be asked within the transaction of a `COPY`.
 
+mod answer;
 mod copy_in;
 mod copy_out;
 #[cfg(feature = "fuzzing")]
@@ -21,8 +22,9 @@ pub use copy_out::{CopyOut, Run};
 use super::cancel::{Cancel, Key};
 use super::settings::Settings;
 use super::socket::Stream;
-use super::{ServerError, connect};
+use super::{Row, ServerError, connect};
 use crate::{Error, ErrorKind, Result};
+use answer::Answer;
 use bytes::BytesMut;
 use inbox::{Inbox, Item};
 use pgkeep_format::entry::RowEncoding;
@@ -100,13 +102,34 @@ impl WireSession {
     /// The kind that the SQLSTATE stands for, else [`ErrorKind::Server`], with
     /// [`ServerError`] as cause; [`ErrorKind::Connection`] when the session is lost.
     pub async fn execute(&mut self, sql: &str) -> Result<()> {
+        self.run(sql, |_| Ok(())).await
+    }
+
+    /// Runs one query and returns its rows.
+    ///
+    /// # Errors
+    /// As [`WireSession::execute`]; the session is lost when the answer makes no sense.
+    pub async fn query(&mut self, sql: &str) -> Result<Vec<Row>> {
+        let mut answer = Answer::default();
+        self.run(sql, |message| answer.take(message)).await?;
+        Ok(answer.rows())
+    }
+
+    /// Runs statements and hands over each message of the answer.
+    async fn run(
+        &mut self,
+        sql: &str,
+        mut take: impl FnMut(&Message) -> Result<()> + Send,
+    ) -> Result<()> {
         self.begin(sql).await?;
         loop {
             match self.message().await? {
-                Message::RowDescription(_)
+                message @ (Message::RowDescription(_)
                 | Message::DataRow(_)
                 | Message::CommandComplete(_)
-                | Message::EmptyQueryResponse => {}
+                | Message::EmptyQueryResponse) => {
+                    take(&message).inspect_err(|_| self.state = State::Lost)?;
+                }
                 Message::ReadyForQuery(_) => {
                     self.state = State::Idle;
                     return Ok(());
