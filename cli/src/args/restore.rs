@@ -4,8 +4,10 @@ use super::{
     ConnectionArgs, PartSelectionArgs, RepositoryArgs, SelectionArgs, UseListArgs, values,
 };
 use clap::Args;
+use pgkeep_engine::{Error, ErrorKind, Result};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Restore a backup, or part of it, into a database.
 ///
@@ -33,9 +35,13 @@ pub(crate) struct RestoreArgs {
     pub(crate) connection: ConnectionArgs,
 
     /// Connections that load rows and build indexes [default: this machine's CPUs, at most 4]
-    #[arg(short, long, value_name = "N", value_parser = values::jobs, default_value_t = values::default_jobs(),
-          hide_default_value = true, help_heading = "Connection")]
-    pub(crate) jobs: NonZeroUsize,
+    #[arg(short, long, value_name = "N", value_parser = values::jobs, help_heading = "Connection")]
+    jobs: Option<NonZeroUsize>,
+
+    /// How long a statement waits for a lock before it fails; 0 waits for ever
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0",
+          help_heading = "Connection")]
+    pub(crate) lock_timeout: Duration,
 
     /// The database to restore, of a backup of several
     #[arg(long, value_name = "NAME", help_heading = SERVER)]
@@ -112,6 +118,38 @@ pub(crate) struct RestoreArgs {
     #[arg(long, help_heading = "Target")]
     pub(crate) no_analyze: bool,
 
+    /// Stop at the first object that the server refuses
+    ///
+    /// Without it all else is restored, what failed is listed at the end, and the exit code is 1.
+    #[arg(short = 'e', long, help_heading = "Target")]
+    pub(crate) exit_on_error: bool,
+
+    /// Load no rows into a table that could not be created; always so
+    #[arg(long, help_heading = "Target")]
+    no_data_for_failed_tables: bool,
+
+    /// Restore everything in one transaction on one connection, or nothing
+    ///
+    /// Others see nothing of it until all is there. The server keeps a lock for each object:
+    /// many thousands need a larger max_locks_per_transaction.
+    #[arg(short = '1', long, conflicts_with_all = ["create", "all_databases", "globals", "only"],
+          help_heading = "Target")]
+    pub(crate) single_transaction: bool,
+
+    /// With --data-only, no trigger of a table fires while its rows come in
+    ///
+    /// A role that may set session_replication_role has neither triggers nor foreign keys in its
+    /// way without it. For others the triggers of each table are disabled and enabled again.
+    #[arg(long, requires = "data_only", help_heading = "Target")]
+    pub(crate) disable_triggers: bool,
+
+    /// Rows of partitions go through the root of their partition tree
+    ///
+    /// So the server puts each row where it belongs there. Partitions by a hash that may differ
+    /// from server to server (of enums, under some collations) are always loaded so.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) load_via_partition_root: bool,
+
     /// Print what would be done, change nothing
     #[arg(long, help_heading = "Target")]
     pub(crate) dry_run: bool,
@@ -119,6 +157,22 @@ pub(crate) struct RestoreArgs {
 
 /// The heading of what belongs to no database, and of backups of several.
 const SERVER: &str = "Server";
+
+impl RestoreArgs {
+    /// How many connections work side by side.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] where several are asked for and one transaction.
+    pub(crate) fn jobs(&self) -> Result<NonZeroUsize> {
+        let asked = self.jobs.map_or(1, NonZeroUsize::get);
+        if self.single_transaction && asked > 1 {
+            let message = "one transaction cannot have several connections";
+            return Err(Error::new(ErrorKind::Usage, message)
+                .hint("Leave out --jobs or --single-transaction."));
+        }
+        Ok(self.jobs.unwrap_or_else(values::default_jobs))
+    }
+}
 
 const EXAMPLE: &str = "\
 Example:

@@ -10,8 +10,10 @@ use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, duration, printable, rfc3339};
 use pgkeep_engine::postgres::Settings;
 use pgkeep_engine::repository::{Backup, Repository};
-use pgkeep_engine::restore::{self, Analyze, Globals, RestoreOptions, ServerReport};
-use pgkeep_engine::{Result, clock};
+use pgkeep_engine::restore::{
+    self, Analyze, Failure, Globals, LeftOut, RestoreOptions, ServerReport,
+};
+use pgkeep_engine::{Error, ErrorKind, Result, clock};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -43,12 +45,32 @@ struct DatabaseSummary {
     /// The SQL of what is dropped first.
     drops: Vec<String>,
     entries: Vec<EntrySummary>,
+    /// Foreign keys that are left out.
+    left_out: Vec<LeftOutSummary>,
+    /// What could not be restored.
+    failed: Vec<FailureSummary>,
 }
 
 #[derive(Debug, Serialize)]
 struct EntrySummary {
     kind: String,
     name: String,
+}
+
+#[derive(Debug, Serialize)]
+struct LeftOutSummary {
+    kind: String,
+    name: String,
+    needs: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureSummary {
+    kind: String,
+    name: String,
+    sqlstate: Option<String>,
+    message: String,
+    skipped: bool,
 }
 
 /// Restores a backup.
@@ -75,15 +97,21 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     if args.dry_run && !context.output.is_json() {
         context.output.data(plan_text(&summary).as_bytes())?;
     }
+    let failed = summary.databases.iter().flat_map(|database| &database.failed);
+    let count = failed.clone().count() as u64;
+    if count > 0 && !context.output.is_json() {
+        let lines: String = failed.map(failure_text).collect();
+        context.output.data(lines.as_bytes())?;
+    }
     context.output.summary(&summary, text)?;
-    Ok(exit)
+    if count == 0 { Ok(exit) } else { Err(incomplete(count)) }
 }
 
 fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
     Ok(RestoreOptions {
         database: args.database.clone(),
         selection: args.parts.selection(&args.selection)?,
-        jobs: args.jobs,
+        jobs: args.jobs()?,
         create: args.create,
         clean: args.clean,
         if_exists: args.if_exists,
@@ -94,7 +122,25 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
             _ => Analyze::Missing,
         },
         dry_run: args.dry_run,
+        exit_on_error: args.exit_on_error,
+        single_transaction: args.single_transaction,
+        disable_triggers: args.disable_triggers,
+        load_via_partition_root: args.load_via_partition_root,
+        lock_timeout: Some(args.lock_timeout).filter(|timeout| !timeout.is_zero()),
     })
+}
+
+fn incomplete(failed: u64) -> Error {
+    let message = format!("{} could not be restored", counted(failed, "object"));
+    Error::new(ErrorKind::Server, message)
+        .hint("All else is restored. With --exit-on-error a restore stops at the first error.")
+}
+
+/// A line: `TABLE app.jobs: type "app.state" does not exist [42704]`.
+fn failure_text(failure: &FailureSummary) -> String {
+    let sqlstate = failure.sqlstate.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+    let FailureSummary { kind, name, message, .. } = failure;
+    format!("{}\n", printable(&format!("{kind} {name}: {message}{sqlstate}")))
 }
 
 /// What is restored, and into what.
@@ -158,6 +204,8 @@ fn summary(restore: &Restore, report: ServerReport, started_at: i64) -> Summary 
             analyzed: database.analyzed,
             drops: database.drops,
             entries: entries(database.entries),
+            left_out: database.left_out.into_iter().map(left_out).collect(),
+            failed: database.failed.into_iter().map(failure).collect(),
         }
     });
     let databases = databases.collect();
@@ -176,6 +224,20 @@ fn summary(restore: &Restore, report: ServerReport, started_at: i64) -> Summary 
 
 fn entries(names: Vec<(String, String)>) -> Vec<EntrySummary> {
     names.into_iter().map(|(kind, name)| EntrySummary { kind, name }).collect()
+}
+
+fn left_out(entry: LeftOut) -> LeftOutSummary {
+    LeftOutSummary { kind: entry.kind, name: entry.name, needs: entry.needs }
+}
+
+fn failure(failure: Failure) -> FailureSummary {
+    FailureSummary {
+        kind: failure.kind,
+        name: failure.name,
+        sqlstate: failure.sqlstate,
+        message: failure.message,
+        skipped: failure.skipped,
+    }
 }
 
 /// The plan: what is dropped as SQL, what is restored as kind and name.
@@ -227,6 +289,8 @@ fn text(summary: &Summary) -> String {
         format!("backup {id} would be restored into {into}: {what}; nothing was changed")
     } else {
         let took = duration(summary.took);
-        format!("backup {id} is restored into {into}: {what}, in {took}")
+        let failed = summary.databases.iter().any(|database| !database.failed.is_empty());
+        let in_part = if failed { " in part" } else { "" };
+        format!("backup {id} is restored{in_part} into {into}: {what}, in {took}")
     }
 }

@@ -5,24 +5,33 @@ use pgkeep_format::entry::{Entry, Kind};
 use std::collections::BTreeSet;
 
 /// SQL that drops what is `selected`, in the reverse of the order of creation, so that nothing is
-/// dropped before what stands on it. With `if_exists`, what is not there is no error.
+/// dropped before what stands on it; each with the position of its entry. With `if_exists`, what
+/// is not there is no error.
 #[must_use]
-pub fn drops(entries: &[Entry], selected: &BTreeSet<usize>, if_exists: bool) -> Vec<String> {
-    let drops = selected.iter().rev().filter_map(|position| entries[*position].drop.as_deref());
-    let drops = drops.map(|sql| if if_exists { with_if_exists(sql) } else { sql.to_owned() });
+pub fn drops(
+    entries: &[Entry],
+    selected: &BTreeSet<usize>,
+    if_exists: bool,
+) -> Vec<(usize, String)> {
+    let drops = selected.iter().rev().filter_map(|position| {
+        let sql = entries[*position].drop.as_deref()?;
+        Some((*position, if if_exists { with_if_exists(sql) } else { sql.to_owned() }))
+    });
     drops.chain(loose_sequences(entries, selected)).collect()
 }
 
 /// A sequence goes with the table that it belongs to, but a restore that was stopped may
 /// have left it without its owner.
-fn loose_sequences(entries: &[Entry], selected: &BTreeSet<usize>) -> Vec<String> {
-    let parts = selected.iter().rev().map(|position| &entries[*position]).filter(|entry| {
+fn loose_sequences(entries: &[Entry], selected: &BTreeSet<usize>) -> Vec<(usize, String)> {
+    let parts = selected.iter().rev().filter(|position| {
+        let entry = &entries[**position];
         entry.kind == Kind::Sequence && entry.belongs_to.is_some() && entry.drop.is_none()
     });
     parts
-        .map(|entry| {
+        .map(|position| {
+            let entry = &entries[*position];
             let schema = entry.schema.as_deref().unwrap_or_default();
-            format!("DROP SEQUENCE IF EXISTS {};", qualified(schema, &entry.name))
+            (*position, format!("DROP SEQUENCE IF EXISTS {};", qualified(schema, &entry.name)))
         })
         .collect()
 }
@@ -98,7 +107,10 @@ mod tests {
         let all = BTreeSet::from([0, 1]);
         assert_eq!(
             drops(&entries, &all, false),
-            ["DROP TABLE \"app\".\"jobs\";", "DROP SEQUENCE IF EXISTS \"app\".\"jobs_id_seq\";"]
+            [
+                (0, "DROP TABLE \"app\".\"jobs\";".to_owned()),
+                (1, "DROP SEQUENCE IF EXISTS \"app\".\"jobs_id_seq\";".to_owned()),
+            ]
         );
     }
 

@@ -30,7 +30,7 @@ pub use globals::{Globals, databases, may_read_passwords, read_globals};
 pub use rows_target::{RowsTarget, rows_target};
 pub use selection::{
     Aspect, LockTarget, NameMatcher, Provider, RelationKind, Selection, Subject, Turn,
-    lock_targets, select_database, select_entries, turn,
+    is_about_database, lock_targets, select_database, select_entries, turn,
 };
 
 use crate::Result;

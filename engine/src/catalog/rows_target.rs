@@ -5,16 +5,17 @@ use crate::postgres::{identifier, qualified};
 use pgkeep_format::entry::{Data, Entry, Kind};
 
 const LARGE_OBJECTS: &str = "pg_temp.pgkeep_large_objects";
-const LARGE_OBJECTS_BEGIN: &str = "BEGIN; CREATE TEMPORARY TABLE pgkeep_large_objects \
-    (loid pg_catalog.oid, \"offset\" bigint, data bytea) ON COMMIT DROP;";
+const LARGE_OBJECTS_BEGIN: &str = "CREATE TEMPORARY TABLE pgkeep_large_objects \
+    (loid pg_catalog.oid, \"offset\" bigint, data bytea);";
 const LARGE_OBJECTS_END: &str = "SELECT pg_catalog.count(\
     pg_catalog.lo_put(loid, \"offset\", data)::pg_catalog.text) \
-    FROM pg_temp.pgkeep_large_objects; COMMIT;";
+    FROM pg_temp.pgkeep_large_objects; DROP TABLE pg_temp.pgkeep_large_objects;";
 
 /// Where rows go, as SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowsTarget {
-    /// Statements to run first, each ended by `;`; may be empty.
+    /// Statements to run first, each ended by `;`; may be empty. If not, all is to be one
+    /// transaction.
     pub before: &'static str,
     /// What `COPY` names: a table, with its columns where it has any.
     pub copy: String,
@@ -22,9 +23,9 @@ pub struct RowsTarget {
     pub after: &'static str,
 }
 
-/// Where the rows `data` of `entry` go, with its table in `schema`.
+/// Where the rows `data` of `entry` go: into the table of this schema and name.
 #[must_use]
-pub fn rows_target(entry: &Entry, data: &Data, schema: &str) -> RowsTarget {
+pub fn rows_target(entry: &Entry, data: &Data, schema: &str, table: &str) -> RowsTarget {
     if entry.kind == Kind::LargeObjectData {
         return RowsTarget {
             before: LARGE_OBJECTS_BEGIN,
@@ -35,6 +36,6 @@ pub fn rows_target(entry: &Entry, data: &Data, schema: &str) -> RowsTarget {
     let columns: Vec<String> = data.columns.iter().map(|column| identifier(column)).collect();
     let columns =
         if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-    let copy = format!("{}{columns}", qualified(schema, &entry.name));
+    let copy = format!("{}{columns}", qualified(schema, table));
     RowsTarget { before: "", copy, after: "" }
 }

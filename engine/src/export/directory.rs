@@ -421,7 +421,8 @@ fn drop_sql(entries: &[Entry], at: usize, owned: bool) -> String {
     match &entry.drop {
         Some(drop) if takes_if_exists(entry, drop) => format!("{}\n", drop.trim_end()),
         Some(_) => {
-            let drops = drops(entries, &BTreeSet::from([at]), true).join("\n");
+            let drops = drops(entries, &BTreeSet::from([at]), true).into_iter();
+            let drops = drops.map(|(_, sql)| sql).collect::<Vec<_>>().join("\n");
             format!("{TAKES_NO_IF_EXISTS}{}\n", drops.trim_end())
         }
         None if owned => NOT_DROPPED.to_owned(),
@@ -433,7 +434,8 @@ fn copy(entry: &Entry, encoding: &str) -> String {
     let Some(data) = entry.data.as_ref().filter(|_| entry.kind != Kind::LargeObjectData) else {
         return String::new();
     };
-    let target = rows_target(entry, data, entry.schema.as_deref().unwrap_or_default());
+    let schema = entry.schema.as_deref().unwrap_or_default();
+    let target = rows_target(entry, data, schema, &entry.name);
     format!("COPY {} FROM stdin WITH (ENCODING {});\n", target.copy, literal(encoding))
 }
 

@@ -107,7 +107,7 @@ pub(super) async fn write(
     if options.create {
         script.database()?;
     } else if options.clean {
-        for drop in drops(&export.entries, &export.selected, options.if_exists) {
+        for (_, drop) in drops(&export.entries, &export.selected, options.if_exists) {
             script.statement(&drop)?;
         }
     }
@@ -169,7 +169,7 @@ impl Script<'_> {
         let connect = connect(&export.database.name)?;
         if self.options.clean {
             let all: BTreeSet<usize> = database.iter().copied().collect();
-            for drop in drops(&export.entries, &all, self.options.if_exists) {
+            for (_, drop) in drops(&export.entries, &all, self.options.if_exists) {
                 self.statement(&drop)?;
             }
         }
@@ -199,7 +199,8 @@ impl Script<'_> {
     }
 
     async fn copy(&mut self, entry: &Entry, data: &Data) -> Result<()> {
-        let target = rows_target(entry, data, entry.schema.as_deref().unwrap_or_default());
+        let schema = entry.schema.as_deref().unwrap_or_default();
+        let target = rows_target(entry, data, schema, &entry.name);
         let encoding = literal(&self.export.database.encoding);
         let copy = target.copy;
         self.statement(&format!("COPY {copy} FROM stdin WITH (ENCODING {encoding});"))?;

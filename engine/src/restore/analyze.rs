@@ -4,9 +4,11 @@
 //!
 //! No row hangs on statistics: what goes wrong with them is told and stops nothing.
 
+use super::Run;
+use super::names::title;
 use super::plan::Plan;
-use super::{Run, SESSION_SETTINGS, describe, reason};
-use crate::postgres::{Row, Session, qualified};
+use super::refusal::reason;
+use crate::postgres::{Row, WireSession, qualified};
 use crate::progress::Event;
 use crate::{Error, Result};
 use futures_util::future::try_join_all;
@@ -54,33 +56,27 @@ pub(super) async fn run(
 ) -> Result<Analyzed> {
     let others = tables_of_provider(run);
     let work = Work { run, warnings: Mutex::default(), given: Mutex::new(others.clone()) };
-    // Under a schema's other name, statements exclude each other.
-    let jobs = if run.rename.is_none() { jobs.get() } else { 1 };
-    let mut sessions = Vec::new();
+    let jobs = run.sessions.side_by_side(jobs.get());
+    let mut sessions: Vec<WireSession> = Vec::new();
     if !plan.statistics.is_empty() {
         run.progress.event(Event::Phase("restoring statistics".to_owned()));
-        let give = async |session: &Session, at| work.give(session, at).await;
+        let give = async |wire: &mut WireSession, at| work.give(wire, at).await;
         side_by_side(run, jobs, &mut sessions, plan.statistics.clone(), give).await?;
     }
     let tables = match analyze {
         Analyze::Never => Tables::default(),
-        Analyze::Missing => Tables::new(run.entries, plan, &lock(&work.given)),
-        Analyze::All => Tables::new(run.entries, plan, &others),
+        Analyze::Missing => Tables::new(run, plan, &lock(&work.given)),
+        Analyze::All => Tables::new(run, plan, &others),
     };
     let mut count = 0;
     if !tables.is_empty() {
         run.progress.event(Event::Phase("analyzing tables".to_owned()));
-        if sessions.is_empty() {
-            sessions.push(connect(run).await?);
-        }
-        let statements = tables.statements(run, sessions[0].major());
+        let statements = tables.statements(run);
         count = statements.len() as u64;
-        let analyze = async |session: &Session, statement| work.analyze(session, statement).await;
+        let analyze = async |wire: &mut WireSession, statement| work.analyze(wire, statement).await;
         side_by_side(run, jobs, &mut sessions, statements, analyze).await?;
     }
-    for session in &mut sessions {
-        session.close().await;
-    }
+    sessions.into_iter().for_each(|wire| run.sessions.put(wire));
     let mut warnings = work.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
     warnings.sort();
     for warning in &warnings {
@@ -89,32 +85,26 @@ pub(super) async fn run(
     Ok(Analyzed { tables: count, warnings })
 }
 
-async fn connect(run: &Run<'_>) -> Result<Session> {
-    let session = Session::connect(run.settings, "restore").await?;
-    session.execute(SESSION_SETTINGS).await?;
-    Ok(session)
-}
-
 /// Does all tasks, each on one of at most `jobs` sessions; opens those that are missing.
 async fn side_by_side<T>(
     run: &Run<'_>,
     jobs: usize,
-    sessions: &mut Vec<Session>,
+    sessions: &mut Vec<WireSession>,
     tasks: Vec<T>,
-    work: impl AsyncFn(&Session, T) -> Result<()>,
+    work: impl AsyncFn(&mut WireSession, T) -> Result<()>,
 ) -> Result<()> {
     while sessions.len() < jobs.min(tasks.len()) {
-        sessions.push(connect(run).await?);
+        sessions.push(run.sessions.take().await?);
     }
     let queue = Mutex::new(VecDeque::from(tasks));
     let (queue, work) = (&queue, &work);
-    let worker = |session| async move {
+    let workers = sessions.iter_mut().map(|wire| async move {
         loop {
             let Some(task) = lock(queue).pop_front() else { return Ok::<(), Error>(()) };
-            work(session, task).await?;
+            work(wire, task).await?;
         }
-    };
-    try_join_all(sessions.iter().map(worker)).await?;
+    });
+    try_join_all(workers).await?;
     Ok(())
 }
 
@@ -128,23 +118,18 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Puts the statistics of one entry back.
-    async fn give(&self, session: &Session, at: usize) -> Result<()> {
+    async fn give(&self, wire: &mut WireSession, at: usize) -> Result<()> {
+        if self.run.failures.skips(at) {
+            return Ok(());
+        }
         let entry = &self.run.entries[at];
-        let what = describe(entry);
-        self.run.rename.begin(session).await?;
-        match session.query(&entry.create).await {
-            Ok(answers) => {
-                self.run.rename.end(session).await?;
-                if answers.iter().all(is_taken) {
-                    lock(&self.given).extend(table_of(self.run.entries, entry));
-                } else {
-                    self.warn(format!("{what} is not complete: the server refused part of it"));
-                }
+        let what = title(self.run.entries, at);
+        match self.ask(wire, &entry.create).await {
+            Ok(answers) if answers.iter().all(is_taken) => {
+                lock(&self.given).extend(table_of(self.run.entries, entry));
             }
+            Ok(_) => self.warn(format!("{what} is not complete: the server refused part of it")),
             Err(error) => {
-                if !self.run.rename.is_none() {
-                    session.execute("ROLLBACK").await?;
-                }
                 self.warn(format!("{what} could not be restored: {}", reason(error)?));
             }
         }
@@ -152,9 +137,25 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Asks under the names of schemas that the backup has; in a transaction, so that what is
+    /// refused ends no larger one.
+    async fn ask(&self, wire: &mut WireSession, sql: &str) -> Result<Vec<Row>> {
+        self.run.sessions.begin(wire).await?;
+        let done = async {
+            self.run.rename.begin(wire).await?;
+            let answers = wire.query(sql).await?;
+            self.run.rename.end(wire).await?;
+            Ok(answers)
+        };
+        let done = done.await;
+        self.run.sessions.end(wire, done).await
+    }
+
     /// Analyzes one table: its name for people, and the statement.
-    async fn analyze(&self, session: &Session, (name, sql): (String, String)) -> Result<()> {
-        if let Err(error) = session.execute(&sql).await {
+    async fn analyze(&self, wire: &mut WireSession, (name, sql): (String, String)) -> Result<()> {
+        self.run.sessions.begin(wire).await?;
+        let done = wire.execute(&sql).await;
+        if let Err(error) = self.run.sessions.end(wire, done).await {
             self.warn(format!("{name} could not be analyzed: {}", reason(error)?));
         }
         self.run.progress.event(Event::Step(sql));
@@ -191,12 +192,14 @@ struct Tables {
 impl Tables {
     /// Tables that got rows, and partitioned ones above them, but for those that are `given`
     /// statistics.
-    fn new(entries: &[Entry], plan: &Plan, given: &HashSet<usize>) -> Self {
+    fn new(run: &Run<'_>, plan: &Plan, given: &HashSet<usize>) -> Self {
+        let entries: &[Entry] = run.entries;
         let steps = plan.beside.iter().map(|step| step.entry).chain(plan.after.iter().copied());
         let filled: Vec<usize> = steps
             .filter(|at| {
                 let kind = &entries[*at].kind;
-                *kind == Kind::TableData || *kind == Kind::MaterializedViewData
+                let has_rows = *kind == Kind::TableData || *kind == Kind::MaterializedViewData;
+                has_rows && !run.failures.has(*at)
             })
             .collect();
         let whole = |at: &usize| entries[*at].belongs_to.map(|whole| whole as usize);
@@ -215,7 +218,7 @@ impl Tables {
     }
 
     /// Name and statement of each.
-    fn statements(&self, run: &Run<'_>, major: u32) -> Vec<(String, String)> {
+    fn statements(&self, run: &Run<'_>) -> Vec<(String, String)> {
         let statement = |at: usize, only: &str| {
             let entry = &run.entries[at];
             let schema = run.rename.new_name(entry.schema.as_deref().unwrap_or_default());
@@ -223,7 +226,7 @@ impl Tables {
             (format!("{schema}.{}", entry.name), sql)
         };
         let (plain, partitioned) = (self.plain.iter(), self.partitioned.iter());
-        if major >= FIRST_MAJOR {
+        if run.major >= FIRST_MAJOR {
             let plain = plain.map(|at| statement(*at, ""));
             return plain.chain(partitioned.map(|at| statement(*at, "ONLY "))).collect();
         }
@@ -271,7 +274,7 @@ fn partitioned_above(
     plan: &Plan,
     mut filled: HashSet<usize>,
 ) -> BTreeSet<usize> {
-    let made: HashSet<usize> = plan.before.iter().copied().collect();
+    let made: HashSet<usize> = plan.definitions().collect();
     let mut partitions: HashMap<usize, Vec<usize>> = HashMap::new();
     for at in 0..entries.len() {
         for parent in parents(entries, at) {

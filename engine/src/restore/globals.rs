@@ -2,7 +2,9 @@
 //! other databases live by them: nothing is dropped, what is there is altered, and what the role
 //! may not do is said at the end instead of ending the restore.
 
-use super::{RestoreOptions, SESSION_SETTINGS, describe, reason};
+use super::names::title;
+use super::refusal::reason;
+use super::{RestoreOptions, SESSION_SETTINGS};
 use crate::Result;
 use crate::catalog::Provider;
 use crate::postgres::{Session, Settings};
@@ -55,7 +57,8 @@ pub async fn run(
     let mut report = GlobalsReport::default();
     let provider = options.selection.provider;
     let user = session.settings().user().to_owned();
-    for entry in entries.iter().filter(|entry| which.takes(&entries, entry)) {
+    let wanted = entries.iter().enumerate().filter(|(_, entry)| which.takes(&entries, entry));
+    for (at, entry) in wanted {
         if there.contains(&(entry.kind.to_string(), entry.name.clone()))
             || provider.is_some_and(|provider| is_of_provider(provider, &user, &entries, entry))
         {
@@ -64,13 +67,13 @@ pub async fn run(
         let done = if options.dry_run { Ok(()) } else { session.execute(&entry.create).await };
         match done {
             Ok(()) => {
-                progress.event(Event::Step(describe(entry)));
+                progress.event(Event::Step(title(&entries, at)));
                 report.entries.push((entry.kind.to_string(), entry.name.clone()));
             }
             Err(error) => {
                 // The server's words alone: a statement may hold a password.
                 let why = reason(error)?;
-                let warning = format!("could not restore {}: {why}", describe(entry));
+                let warning = format!("could not restore {}: {why}", title(&entries, at));
                 progress.event(Event::Warning(warning.clone()));
                 report.warnings.push(warning);
                 // An entry may be several statements, the first of which took another role on.

@@ -2,14 +2,17 @@
 //! each of which any connection can load.
 
 use super::rename::Rename;
+use super::routes::Routes;
+use super::sessions::Sessions;
+use super::triggers::Triggers;
 use crate::catalog::rows_target;
-use crate::postgres::{WireSession, literal};
+use crate::postgres::{WireSession, literal, qualified};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader};
 use crate::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
-use pgkeep_format::entry::{Data, Entry, RowEncoding};
+use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
 use pgkeep_format::stream::{ChunkReference, Stream};
@@ -41,6 +44,10 @@ pub(super) struct Loader {
     entries: Arc<Vec<Entry>>,
     encoding: String,
     rename: Rename,
+    sessions: Arc<Sessions>,
+    routes: Routes,
+    /// Whether triggers are disabled, table by table.
+    disable_triggers: bool,
 }
 
 impl Loader {
@@ -50,6 +57,8 @@ impl Loader {
         database: &Database,
         entries: &Arc<Vec<Entry>>,
         rename: &Rename,
+        sessions: &Arc<Sessions>,
+        disable_triggers: bool,
     ) -> Result<Self> {
         Ok(Self {
             reader: reader.clone(),
@@ -57,6 +66,9 @@ impl Loader {
             entries: entries.clone(),
             encoding: database.encoding.clone(),
             rename: rename.clone(),
+            sessions: sessions.clone(),
+            routes: Routes::default(),
+            disable_triggers,
         })
     }
 
@@ -74,6 +86,16 @@ impl Loader {
         data.ok_or_else(|| Error::new(ErrorKind::Internal, "entry has no rows"))
     }
 
+    /// Lets rows go through other tables than their own.
+    pub(super) fn route(&mut self, routes: Routes) {
+        self.routes = routes;
+    }
+
+    /// The routes that rows go.
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// Loads one group; returns the number of rows.
     pub(super) async fn load(
         &self,
@@ -85,17 +107,32 @@ impl Loader {
         let entry = &self.entries[position];
         let data = self.data(position)?;
         let options = copy_options(data.encoding, &self.encoding)?;
-        let schema = self.rename.new_name(entry.schema.as_deref().unwrap_or_default());
-        let target = rows_target(entry, data, schema);
-        if !target.before.is_empty() {
-            wire.execute(target.before).await?;
-        }
+        let route = self.routes.of(&self.entries, entry);
+        let table = route.unwrap_or(entry);
+        let schema = self.rename.new_name(table.schema.as_deref().unwrap_or_default());
+        let target = rows_target(entry, data, schema, &table.name);
         let sql = format!("COPY {} FROM STDIN WITH ({options})", target.copy);
-        let rows = self.copy(wire, &sql, group, progress).await?;
-        if !target.after.is_empty() {
-            wire.execute(target.after).await?;
+        let disables = self.disable_triggers && entry.kind == Kind::TableData;
+        if target.before.is_empty() && target.after.is_empty() && !disables {
+            return self.copy(wire, &sql, group, progress).await;
         }
-        Ok(rows)
+        // The triggers of a table that is reached through its root are disabled there.
+        let only = if route.is_some() { "" } else { "ONLY " };
+        let relation = qualified(schema, &table.name);
+        self.sessions.begin(wire).await?;
+        let done = async {
+            let triggers = match disables {
+                true => Triggers::disable(wire, only, &relation).await?,
+                false => Triggers::default(),
+            };
+            wire.execute(target.before).await?;
+            let rows = self.copy(wire, &sql, group, progress).await?;
+            wire.execute(target.after).await?;
+            triggers.enable(wire, only, &relation).await?;
+            Ok(rows)
+        };
+        let done = done.await;
+        self.sessions.end(wire, done).await
     }
 
     async fn copy(

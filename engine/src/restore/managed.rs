@@ -2,9 +2,10 @@
 //! makes himself is there already, and the role may not touch it. What of it is the user's comes
 //! back: rows in shared schemas, the triggers and policies that he put on tables there.
 
+use super::RestoreOptions;
+use super::names::title;
 use super::rename::Rename;
 use super::target::Target;
-use super::{RestoreOptions, describe};
 use crate::catalog::Provider;
 use crate::postgres::{Session, identifier, qualified};
 use crate::{Error, ErrorKind, Result};
@@ -41,27 +42,27 @@ impl<'a> Managed<'a> {
         let mut warnings = Vec::new();
         selected.retain(|at| {
             let entry = &self.entries[*at];
-            let whole = self.whole(entry);
+            let whole = entry.belongs_to.map(|whole| whole as usize);
             let homeless = entry.kind == Kind::TableData
                 && self.is_shared(entry)
-                && whole.is_some_and(|table| !self.target.is_there(table, self.rename));
+                && whole.is_some_and(|table| !self.is_there(table));
             if homeless {
                 warnings.push(format!(
                     "rows of {} are not restored: the provider has no such table there",
-                    describe(entry)
+                    title(self.entries, *at)
                 ));
             }
-            !homeless && !self.is_left(entry)
+            !homeless && !self.is_left(*at)
         });
         warnings
     }
 
     /// SQL that drops what is replaced on the provider's tables, which stay themselves.
-    pub(super) fn drops(&self, selected: &BTreeSet<usize>) -> Vec<String> {
-        let entries = selected.iter().map(|at| &self.entries[*at]);
-        let replaced = entries.filter(|entry| self.clean && self.is_shared(entry));
+    pub(super) fn drops(&self, selected: &BTreeSet<usize>) -> Vec<(usize, String)> {
+        let entries = selected.iter().map(|at| (*at, &self.entries[*at]));
+        let replaced = entries.filter(|(_, entry)| self.clean && self.is_shared(entry));
         replaced
-            .filter_map(|entry| {
+            .filter_map(|(at, entry)| {
                 let class = match entry.kind {
                     EntryKind::Known(Kind::Trigger) => "TRIGGER",
                     EntryKind::Known(Kind::Policy) => "POLICY",
@@ -69,7 +70,8 @@ impl<'a> Managed<'a> {
                 };
                 let table = self.whole(entry)?;
                 let table = qualified(table.schema.as_deref().unwrap_or_default(), &table.name);
-                Some(format!("DROP {class} IF EXISTS {} ON {table};", identifier(&entry.name)))
+                let name = identifier(&entry.name);
+                Some((at, format!("DROP {class} IF EXISTS {name} ON {table};")))
             })
             .collect()
     }
@@ -101,9 +103,14 @@ impl<'a> Managed<'a> {
         )))
     }
 
-    fn is_left(&self, entry: &Entry) -> bool {
+    fn is_there(&self, at: usize) -> bool {
+        self.target.is_there(self.entries, at, self.rename)
+    }
+
+    fn is_left(&self, at: usize) -> bool {
+        let entry = &self.entries[at];
         let EntryKind::Known(kind) = entry.kind else { return false };
-        let is_there = || self.target.is_there(entry, self.rename);
+        let is_there = || self.is_there(at);
         match kind {
             Kind::Schema | Kind::Extension | Kind::Publication if is_there() => return true,
             Kind::EventTrigger if is_there() || self.is_owned_by_provider(entry) => return true,
@@ -115,7 +122,8 @@ impl<'a> Managed<'a> {
             }
             _ => {}
         }
-        if kind.is_satellite() && self.whole(entry).is_some_and(|whole| self.is_left(whole)) {
+        let whole = entry.belongs_to.map(|whole| whole as usize);
+        if kind.is_satellite() && whole.is_some_and(|whole| self.is_left(whole)) {
             return true;
         }
         self.is_shared(entry)
@@ -123,7 +131,7 @@ impl<'a> Managed<'a> {
                 Kind::TableData | Kind::SequenceSet => false,
                 Kind::Trigger | Kind::Policy => {
                     let replaced = self.clean && self.is_of_user(entry);
-                    !replaced && self.target.has_part(entry, self.whole(entry))
+                    !replaced && is_there()
                 }
                 // What is said about a trigger or policy goes with it.
                 _ if kind.is_satellite() => !self.whole(entry).is_some_and(|whole| {

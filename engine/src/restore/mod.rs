@@ -1,7 +1,7 @@
 //! Restores a backup: entries, rows, the rest, on several connections.
 //!
 //! ```text
-//! manifest -> entries -> selection -> plan
+//! manifest -> entries -> selection -> what it needs -> plan
 //! first     drops, definitions                       one after another
 //! then      rows, indexes, constraints, triggers …   side by side, as each can begin
 //! last      privileges, materialized views, statistics, event triggers
@@ -11,32 +11,57 @@
 //! stored, names are quoted where this program writes SQL itself.
 
 mod analyze;
+mod definitions;
+mod failures;
 mod globals;
+mod groups;
 mod load;
 mod managed;
+mod names;
+mod needs;
 mod plan;
 mod privileges;
+mod references;
+mod refusal;
 mod rename;
+mod routes;
+#[cfg(test)]
+mod sample;
 mod schedule;
 mod server;
+mod sessions;
+mod standing;
 mod target;
+mod there;
+mod triggers;
 
+pub use analyze::Analyze;
+pub use failures::Failure;
 pub use globals::{Globals, GlobalsReport, run as run_globals};
 pub use server::{ServerReport, run_all};
 
-use crate::catalog::{Aspect, Provider, Selection, creation, forget_storage, select_entries};
-use crate::postgres::{ServerError, Session, Settings, WireSession};
+use crate::catalog::{Aspect, Provider, Selection, forget_storage, select_entries};
+use crate::postgres::Settings;
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result, clock};
-pub use analyze::Analyze;
+use analyze::Analyzed;
+use failures::Failures;
+use groups::Replaced;
+use load::Loader;
 use managed::Managed;
+use names::{name, title};
+use needs::Completed;
 use pgkeep_format::entry::{Entry, Kind};
 use pgkeep_format::id::BackupId;
 use plan::Plan;
 use rename::Rename;
+use routes::Routes;
+use sessions::{Manner, Sessions};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
+use target::Target;
 
 /// What every session that restores is told first.
 const SESSION_SETTINGS: &str = "\
@@ -52,6 +77,10 @@ const SESSION_SETTINGS: &str = "\
 /// it may: the rows were consistent when they were backed up, tables come in any order, and
 /// triggers did their work on them long ago.
 const ROWS_ALONE: &str = "SET session_replication_role = replica";
+
+/// What the user is told where it may not and disables triggers table by table.
+const KEYS_ARE_CHECKED: &str = "foreign keys are checked while rows come in: the role may not set \
+    session_replication_role";
 
 /// What the user is told where it may not.
 const ROWS_ARE_CHECKED: &str = "triggers fire and foreign keys are checked while rows come in: \
@@ -78,6 +107,17 @@ pub struct RestoreOptions {
     pub analyze: Analyze,
     /// Plans and changes nothing.
     pub dry_run: bool,
+    /// Ends at the first entry that the server refuses, rather than going on with all else.
+    pub exit_on_error: bool,
+    /// All in one transaction, on one connection; ends at the first error.
+    pub single_transaction: bool,
+    /// How long a statement waits for a lock; absent for ever.
+    pub lock_timeout: Option<Duration>,
+    /// With rows alone: triggers do not fire, also where the role may say so only of each table.
+    pub disable_triggers: bool,
+    /// Rows of all partitions go through the root of their partition tree; without it those that
+    /// might belong to another partition on this server.
+    pub load_via_partition_root: bool,
 }
 
 /// What was restored.
@@ -91,6 +131,10 @@ pub struct RestoreReport {
     pub entries: Vec<(String, String)>,
     /// SQL of the drops that come first.
     pub drops: Vec<String>,
+    /// Foreign keys that are left out, for what they refer to is not there.
+    pub left_out: Vec<LeftOut>,
+    /// What could not be restored, in the order of the backup.
+    pub failed: Vec<Failure>,
     /// Tables whose rows were restored.
     pub tables: u64,
     /// Rows; with a dry run those that would be.
@@ -105,6 +149,17 @@ pub struct RestoreReport {
     pub finished_at: i64,
     /// What the user should look at, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// An entry that is left out of a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its kind.
+    pub kind: String,
+    /// Its name, with its schema.
+    pub name: String,
+    /// What it needs, kind and name.
+    pub needs: String,
 }
 
 /// Restores `backup` of `repository` into the database that `settings` lead to.
@@ -155,64 +210,67 @@ async fn restore(
     }
     let managed = Managed::new(&entries, &target, &rename, options);
     let mut warnings = managed.as_ref().map(|it| it.leave(&mut asked)).unwrap_or_default();
-    let mut selected = target.complete(&entries, &asked, options, &rename)?;
+    let mut completed = target.complete(&entries, &asked, options, &rename)?;
     if let Some(managed) = &managed {
         // What is asked for may need what the provider has under no name of its own.
-        managed.leave(&mut selected);
+        managed.leave(&mut completed.selected);
     }
-    let mut drops = managed.as_ref().map(|it| it.drops(&selected)).unwrap_or_default();
-    let shared = managed.map(|managed| managed.shared_rows(&selected)).unwrap_or_default();
+    let drops = managed.as_ref().map(|it| it.drops(&completed.selected)).unwrap_or_default();
+    let shared = managed.map(|it| it.shared_rows(&completed.selected)).unwrap_or_default();
     if let Some(session) = target.session() {
         Managed::check_empty(session, &shared).await?;
     }
-    let mut plan = Plan::new(&entries, &selected, &asked, options);
-    drops.append(&mut plan.drops);
-    plan.drops = drops;
-    warnings.extend(target.left_behind(&entries, &selected, &rename));
-    let (tables, rows, bytes) = plan.sums(&entries);
+    let replaced = Replaced { selected: &completed.selected, asked: &asked, drops };
+    let groups = target.groups(&entries, replaced, options, &rename).await?;
+    let mut plan = Plan::new(&entries, &completed.selected, groups);
+    warnings.extend(completed.warnings(&entries));
+    warnings.extend(target.left_behind(&entries, &completed, &rename));
+    let (tables, _, bytes) = plan.sums(&entries, |_| true);
     let into_tables =
         !shared.is_empty() || tables > 0 && options.selection.is_without(Aspect::Definitions);
     let rows_alone = into_tables && target.may_load_unchecked().await?;
-    if into_tables && !rows_alone {
-        warnings.push(ROWS_ARE_CHECKED.to_owned());
+    let checked = into_tables && !rows_alone;
+    if checked {
+        references::wait(&entries, &mut plan.beside);
+        let told = if options.disable_triggers { KEYS_ARE_CHECKED } else { ROWS_ARE_CHECKED };
+        warnings.push(told.to_owned());
     }
     progress.event(Event::Plan { tables, bytes });
     for warning in &warnings {
         progress.event(Event::Warning(warning.clone()));
     }
 
+    let single_transaction = options.single_transaction;
+    let lock_timeout = options.lock_timeout;
+    let manner = Manner { rows_alone, lock_timeout, single_transaction };
+    let exit_on_error = options.exit_on_error || single_transaction;
+    let run = Run {
+        sessions: Arc::new(Sessions::new(target.settings(), manner, &rename)),
+        failures: Arc::new(Failures::new(&entries, progress, exit_on_error)),
+        entries: &entries,
+        rename: &rename,
+        progress,
+        provider: options.selection.provider,
+        major: target.major(),
+    };
     let mut analyzed = 0;
     if !options.dry_run {
-        target.clean(&plan, &rename, options).await?;
-        let loader = load::Loader::new(&reader, backup, database, &entries, &rename)?;
-        let before = if options.selection.is_without(Aspect::Privileges) {
-            None
-        } else {
-            target.look().await?
-        };
-        let settings = target.settings();
-        let provider = options.selection.provider;
-        let run =
-            Run { settings, entries: &entries, rename: &rename, progress, rows_alone, provider };
-        progress.event(Event::Phase("restoring definitions".to_owned()));
-        warnings.extend(run.one_by_one(&plan.before).await?);
-        progress.event(Event::Phase("restoring rows, indexes and constraints".to_owned()));
-        schedule::run(&run, &plan, loader, options.jobs).await?;
-        progress.event(Event::Phase("restoring privileges and materialized views".to_owned()));
-        if let Some(before) = before {
-            target.reset_privileges(&before).await?;
-        }
-        warnings.extend(run.one_by_one(&plan.after).await?);
-        let done = analyze::run(&run, &plan, options.analyze, options.jobs).await?;
+        let disables = checked && options.disable_triggers;
+        let sessions = &run.sessions;
+        let loader = Loader::new(&reader, backup, database, &entries, &rename, sessions, disables)?;
+        let done = run.all(&target, &plan, loader, options).await?;
         analyzed = done.tables;
         warnings.extend(done.warnings);
-        warnings.extend(run.one_by_one(&plan.last).await?);
+        warnings.extend(run.failures.forgiven());
     }
+    let (tables, rows, bytes) = plan.sums(&entries, |at| !run.failures.has(at));
     Ok(RestoreReport {
         backup: backup.clear.id,
         database: target.database().to_owned(),
-        entries: plan.names(&entries),
-        drops: plan.drops.clone(),
+        entries: plan.names(&entries, |at| !run.failures.has(at)),
+        drops: plan.drops(),
+        left_out: left_out(&entries, &completed),
+        failed: run.failures.all(),
         tables,
         rows,
         bytes,
@@ -223,108 +281,67 @@ async fn restore(
     })
 }
 
+fn left_out(entries: &[Entry], completed: &Completed) -> Vec<LeftOut> {
+    let all = completed.left_out.iter().map(|(at, needed)| LeftOut {
+        kind: entries[*at].kind.to_string(),
+        name: name(entries, *at),
+        needs: title(entries, *needed),
+    });
+    all.collect()
+}
+
 /// What all phases share.
 struct Run<'a> {
-    settings: &'a Settings,
+    sessions: Arc<Sessions>,
+    failures: Arc<Failures>,
     entries: &'a Arc<Vec<Entry>>,
     rename: &'a Rename,
     progress: &'a Arc<dyn Progress>,
-    /// Whether rows come in without triggers and foreign keys.
-    rows_alone: bool,
     /// Whose server it is, if not the user's own.
     provider: Option<Provider>,
+    /// The server's major version.
+    major: u32,
 }
 
 impl Run<'_> {
-    /// A connection for rows and statements, told what every restoring session is told.
-    async fn connect(&self) -> Result<WireSession> {
-        let mut wire = WireSession::connect(self.settings, "restore").await?;
-        wire.execute(SESSION_SETTINGS).await?;
-        if self.rows_alone {
-            wire.execute(ROWS_ALONE).await?;
+    /// All phases, in their order.
+    async fn all(
+        &self,
+        target: &Target,
+        plan: &Plan,
+        mut loader: Loader,
+        options: &RestoreOptions,
+    ) -> Result<Analyzed> {
+        let phase = |name: &str| self.progress.event(Event::Phase(name.to_owned()));
+        let before = if options.selection.is_without(Aspect::Privileges) {
+            None
+        } else {
+            target.look().await?
+        };
+        phase("restoring definitions");
+        self.replace(&plan.groups).await?;
+        self.one_by_one(&plan.before).await?;
+        loader.route(self.routes(plan, options.load_via_partition_root).await?);
+        phase("restoring rows, indexes and constraints");
+        schedule::run(self, plan, loader, options.jobs).await?;
+        phase("restoring privileges and materialized views");
+        if let Some(before) = before {
+            let mut wire = self.sessions.take().await?;
+            privileges::reset(&mut wire, &before).await?;
+            self.sessions.put(wire);
         }
-        Ok(wire)
+        self.one_by_one(&plan.after).await?;
+        let done = analyze::run(self, plan, options.analyze, options.jobs).await?;
+        self.one_by_one(&plan.last).await?;
+        self.sessions.finish().await?;
+        Ok(done)
     }
 
-    /// Restores entries one after another, in their order; returns what was forgiven, a
-    /// sentence each.
-    async fn one_by_one(&self, positions: &[usize]) -> Result<Vec<String>> {
-        let mut warnings = Vec::new();
-        if positions.is_empty() {
-            return Ok(warnings);
-        }
-        let mut session = Session::connect(self.settings, "restore").await?;
-        session.execute(SESSION_SETTINGS).await?;
-        self.rename.begin(&session).await?;
-        for position in positions {
-            let entry = &self.entries[*position];
-            if entry.create.is_empty() {
-                continue;
-            }
-            match session.execute(&creation(entry)).await {
-                Ok(()) => self.progress.event(Event::Step(describe(entry))),
-                Err(error) if self.forgives(entry, &error) => {
-                    let why = reason(error)?;
-                    let warning = format!("could not restore {}: {why}", describe(entry));
-                    self.progress.event(Event::Warning(warning.clone()));
-                    warnings.push(warning);
-                    // It may be several statements, the first of which became another role.
-                    session.execute("RESET SESSION AUTHORIZATION").await?;
-                }
-                Err(error) => return Err(failed(entry, error)),
-            }
-        }
-        self.rename.end(&session).await?;
-        session.close().await;
-        Ok(warnings)
-    }
-
-    /// Whether this error of this entry ends nothing: on a provider's server, a role may not do
-    /// everything that others did. Inside of a transaction every error ends it.
-    fn forgives(&self, entry: &Entry, error: &Error) -> bool {
-        let refused = error.kind() == ErrorKind::Privilege || sqlstate(error) == Some("42501");
-        self.provider.is_some()
-            && self.rename.is_none()
-            && refused
-            && managed::can_do_without(entry)
-    }
-}
-
-/// An entry as people call it.
-fn describe(entry: &Entry) -> String {
-    match &entry.schema {
-        Some(schema) => format!("{} {schema}.{}", entry.kind, entry.name),
-        None => format!("{} {}", entry.kind, entry.name),
-    }
-}
-
-/// The SQLSTATE of the server's error behind this one.
-fn sqlstate(error: &Error) -> Option<&str> {
-    error.cause::<ServerError>().map(|server| server.sqlstate.as_str())
-}
-
-/// Why the server refused a statement; an error of any other kind is given back.
-fn reason(error: Error) -> Result<String> {
-    match error.cause::<ServerError>() {
-        Some(server) => Ok(server.message.clone()),
-        None => Err(error),
-    }
-}
-
-/// Characters of an entry's SQL that an error shows.
-const SQL_SHOWN: usize = 2000;
-
-/// The error for an entry that could not be restored: names it and shows its SQL.
-fn failed(entry: &Entry, error: Error) -> Error {
-    let sql: String = entry.create.chars().take(SQL_SHOWN).collect();
-    let kind = error.kind();
-    let missing_role = sqlstate(&error) == Some("42704") && entry.create.contains(" TO ");
-    let statement = Error::new(kind, format!("statement: {sql}")).because(error);
-    let wrapped =
-        Error::new(kind, format!("could not restore {}", describe(entry))).because(statement);
-    if missing_role {
-        wrapped.hint("Create the role first, or restore with --no-owner --no-acl.")
-    } else {
-        wrapped
+    /// Which rows go through the root of their partition tree.
+    async fn routes(&self, plan: &Plan, all: bool) -> Result<Routes> {
+        let mut wire = self.sessions.take().await?;
+        let routes = Routes::find(&mut wire, self.entries, &plan.beside, self.rename, all).await?;
+        self.sessions.put(wire);
+        Ok(routes)
     }
 }

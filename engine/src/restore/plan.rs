@@ -1,17 +1,18 @@
-//! In which order what is selected is restored: first one by one, then side by side, then
-//! one by one again.
+//! In which order what is selected is restored: first what is replaced, then one by one, then
+//! side by side, then one by one again.
 
-use super::RestoreOptions;
-use crate::catalog::{Turn, drops, turn};
+use super::groups::Group;
+use super::names::name;
+use crate::catalog::{Turn, turn};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
 
 /// The order of a restore. Positions are those of the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// SQL of the drops, in their order.
-    pub(super) drops: Vec<String>,
-    /// Definitions.
+    /// What is replaced first, definitions included.
+    pub(super) groups: Vec<Group>,
+    /// Definitions of what is not replaced.
     pub(super) before: Vec<usize>,
     /// Rows and what comes after them.
     pub(super) beside: Vec<Step>,
@@ -38,18 +39,15 @@ pub(super) struct Step {
 }
 
 impl Plan {
-    /// Plans what is `selected`; with `clean`, what was `asked` for is dropped first.
-    pub(super) fn new(
-        entries: &[Entry],
-        selected: &BTreeSet<usize>,
-        asked: &BTreeSet<usize>,
-        options: &RestoreOptions,
-    ) -> Self {
+    /// Plans what is `selected`, of which `groups` are replaced.
+    pub(super) fn new(entries: &[Entry], selected: &BTreeSet<usize>, groups: Vec<Group>) -> Self {
+        let replaced: BTreeSet<usize> =
+            groups.iter().flat_map(|group| &group.definitions).copied().collect();
         let mut before = Vec::new();
         let mut beside = Vec::new();
         let (mut privileges, mut refreshes) = (Vec::new(), Vec::new());
         let (mut statistics, mut last) = (Vec::new(), Vec::new());
-        for position in selected {
+        for position in selected.difference(&replaced) {
             let entry = &entries[*position];
             let turn = match turn(entries, entry) {
                 Turn::Before => &mut before,
@@ -61,34 +59,47 @@ impl Plan {
             };
             turn.push(*position);
         }
-        let drops =
-            if options.clean { drops(entries, asked, options.if_exists) } else { Vec::new() };
         let after = [privileges, refreshes].concat();
-        Self { drops, before, beside: steps(entries, &beside), after, statistics, last }
+        Self { groups, before, beside: steps(entries, &beside), after, statistics, last }
     }
 
-    /// Tables, rows and bytes of rows.
-    pub(super) fn sums(&self, entries: &[Entry]) -> (u64, u64, u64) {
-        let data = self.beside.iter().filter_map(|step| entries[step.entry].data.as_ref());
+    /// Tables, rows and bytes of rows, where an entry counts.
+    pub(super) fn sums(
+        &self,
+        entries: &[Entry],
+        counts: impl Fn(usize) -> bool,
+    ) -> (u64, u64, u64) {
+        let steps = self.beside.iter().filter(|step| counts(step.entry));
+        let data = steps.filter_map(|step| entries[step.entry].data.as_ref());
         data.fold((0, 0, 0), |(tables, rows, bytes), data| {
             (tables + 1, rows + data.rows, bytes + data.bytes)
         })
     }
 
-    /// All entries, by kind and name, in the order of the phases.
-    pub(super) fn names(&self, entries: &[Entry]) -> Vec<(String, String)> {
+    /// The entries that count, by kind and name, in the order of the phases.
+    pub(super) fn names(
+        &self,
+        entries: &[Entry],
+        counts: impl Fn(usize) -> bool,
+    ) -> Vec<(String, String)> {
         let beside = self.beside.iter().map(|step| step.entry);
         let after = self.after.iter().chain(&self.statistics).chain(&self.last).copied();
-        let all = self.before.iter().copied().chain(beside).chain(after);
-        all.map(|position| {
-            let entry = &entries[position];
-            let name = match &entry.schema {
-                Some(schema) => format!("{schema}.{}", entry.name),
-                None => entry.name.clone(),
-            };
-            (entry.kind.to_string(), name)
-        })
-        .collect()
+        let all = self.definitions().chain(beside).chain(after);
+        all.filter(|at| counts(*at))
+            .map(|at| (entries[at].kind.to_string(), name(entries, at)))
+            .collect()
+    }
+
+    /// Definitions that this restore makes.
+    pub(super) fn definitions(&self) -> impl Iterator<Item = usize> + '_ {
+        let replaced = self.groups.iter().flat_map(|group| &group.definitions);
+        replaced.chain(&self.before).copied()
+    }
+
+    /// SQL of the drops, in their order.
+    pub(super) fn drops(&self) -> Vec<String> {
+        let drops = self.groups.iter().flat_map(|group| &group.drops);
+        drops.map(|(_, sql)| sql.clone()).collect()
     }
 }
 

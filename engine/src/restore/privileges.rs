@@ -4,7 +4,7 @@
 //! nobody else. What extensions create is theirs and stays as it is.
 
 use crate::Result;
-use crate::postgres::Session;
+use crate::postgres::{Session, WireSession};
 use std::collections::HashSet;
 
 /// The objects that were there before anything was created: catalog and oid.
@@ -41,7 +41,7 @@ pub(super) async fn look(session: &Session) -> Result<Option<Before>> {
 
 /// Gives every object that was made since the privileges that it would have without default
 /// privileges.
-pub(super) async fn reset(session: &Session, before: &Before) -> Result<()> {
+pub(super) async fn reset(wire: &mut WireSession, before: &Before) -> Result<()> {
     let difference = |of: &str, from: &str| {
         format!(
             "FROM objects o, pg_catalog.aclexplode({of}) AS a \
@@ -63,9 +63,9 @@ pub(super) async fn reset(session: &Session, before: &Before) -> Result<()> {
         revoked = difference("acl", "plain"),
         granted = difference("plain", "acl"),
     );
-    for row in session.query(&sql).await? {
+    for row in wire.query(&sql).await? {
         if !before.0.contains(&(row.text("class")?.to_owned(), row.parse("oid")?)) {
-            session.execute(row.text("statement")?).await?;
+            wire.execute(row.text("statement")?).await?;
         }
     }
     Ok(())

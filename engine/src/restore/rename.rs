@@ -5,7 +5,7 @@
 //! the old name steps aside, the one with the new name takes the old one, the entry is
 //! restored, and both get their names back. Nobody else sees any of it.
 
-use crate::postgres::{Session, WireSession, identifier, literal};
+use crate::postgres::{WireSession, identifier, literal};
 use crate::{Error, ErrorKind, Result};
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -38,9 +38,9 @@ impl Rename {
         pair.map_or(schema, |(_, new)| new)
     }
 
-    /// Makes the database fit the entries' SQL; within a transaction that it begins.
+    /// Makes the database fit the entries' SQL; for as long as a transaction lasts.
     fn begin_sql(&self) -> String {
-        let mut sql = "BEGIN;".to_owned();
+        let mut sql = String::new();
         for (old, new) in &self.pairs {
             rename_if_there(&mut sql, old, &aside(old));
             rename_if_there(&mut sql, new, old);
@@ -48,30 +48,23 @@ impl Rename {
         sql
     }
 
-    /// Gives all schemas their names back and commits.
+    /// Gives all schemas their names back.
     fn end_sql(&self) -> String {
         let mut sql = String::new();
         for (old, new) in &self.pairs {
             rename_if_there(&mut sql, old, new);
             rename_if_there(&mut sql, &aside(old), old);
         }
-        sql.push_str("COMMIT;");
         sql
     }
 
-    pub(super) async fn begin(&self, session: &Session) -> Result<()> {
-        if self.is_none() { Ok(()) } else { session.execute(&self.begin_sql()).await }
-    }
-
-    pub(super) async fn end(&self, session: &Session) -> Result<()> {
-        if self.is_none() { Ok(()) } else { session.execute(&self.end_sql()).await }
-    }
-
-    pub(super) async fn begin_on(&self, wire: &mut WireSession) -> Result<()> {
+    /// Makes the database fit, within a transaction.
+    pub(super) async fn begin(&self, wire: &mut WireSession) -> Result<()> {
         if self.is_none() { Ok(()) } else { wire.execute(&self.begin_sql()).await }
     }
 
-    pub(super) async fn end_on(&self, wire: &mut WireSession) -> Result<()> {
+    /// Gives all schemas their names back, within the same transaction.
+    pub(super) async fn end(&self, wire: &mut WireSession) -> Result<()> {
         if self.is_none() { Ok(()) } else { wire.execute(&self.end_sql()).await }
     }
 }

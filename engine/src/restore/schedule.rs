@@ -2,9 +2,13 @@
 //! the largest step that can begin, which is one whose needs are done and whose tables
 //! nobody else holds.
 
+use super::Run;
+use super::failures::Failures;
 use super::load::{Group, Loader};
+use super::names::title;
 use super::plan::{Plan, Step};
-use super::{Run, describe, failed};
+use super::refusal::failed;
+use super::sessions::Sessions;
 use crate::catalog::creation;
 use crate::postgres::WireSession;
 use crate::progress::{Event, Progress};
@@ -32,22 +36,23 @@ pub(super) async fn run(
             groups.insert(number, loader.groups(step.entry).await?);
         }
     }
+    let mut steps = plan.beside.clone();
+    loader.routes().wait(run.entries, &mut steps);
     let shared = Arc::new(Shared {
         entries: run.entries.clone(),
-        steps: plan.beside.clone(),
-        state: Mutex::new(State::new(&plan.beside, groups)),
+        sessions: run.sessions.clone(),
+        failures: run.failures.clone(),
+        state: Mutex::new(State::new(&steps, groups)),
+        steps,
         changed: Notify::new(),
         loader,
         progress: run.progress.clone(),
     });
-    // Under a schema's other name each statement is wrapped in renames, which exclude each
-    // other: a second connection would only wait.
-    let jobs = if run.rename.is_none() { jobs.get() } else { 1 };
+    let jobs = run.sessions.side_by_side(jobs.get());
     let mut workers = JoinSet::new();
     for _ in 0..jobs.min(shared.work_units()) {
-        let wire = run.connect().await?;
-        let (shared, rename) = (shared.clone(), run.rename.clone());
-        workers.spawn(async move { shared.work(wire, &rename).await });
+        let wire = run.sessions.take().await?;
+        workers.spawn(shared.clone().work(wire));
     }
     while let Some(ended) = workers.join_next().await {
         ended.map_err(|error| {
@@ -59,6 +64,8 @@ pub(super) async fn run(
 
 struct Shared {
     entries: Arc<Vec<Entry>>,
+    sessions: Arc<Sessions>,
+    failures: Arc<Failures>,
     steps: Vec<Step>,
     state: Mutex<State>,
     changed: Notify,
@@ -138,6 +145,15 @@ impl State {
         Some(Task::Statement(number))
     }
 
+    /// Counts the rows of a group; all rows of the table when it was the last one.
+    fn loaded(&mut self, number: usize, rows: u64) -> Option<u64> {
+        let loaded = self.loaded.entry(number).or_insert(0);
+        *loaded += rows;
+        let (_, left) = self.groups.get_mut(&number)?;
+        *left -= 1;
+        (*left == 0).then_some(*loaded)
+    }
+
     fn done(&mut self, steps: &[Step], number: usize) {
         for (table, alone) in &steps[number].locks {
             let held = self.held.entry(*table).or_insert(0);
@@ -159,7 +175,7 @@ impl Shared {
         state.undone.max(state.groups.values().map(|(groups, _)| groups.len()).sum())
     }
 
-    async fn work(self: Arc<Self>, mut wire: WireSession, rename: &super::Rename) -> Result<()> {
+    async fn work(self: Arc<Self>, mut wire: WireSession) -> Result<()> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -170,10 +186,10 @@ impl Shared {
                 (state.take(&self.steps), state.undone)
             };
             match task {
-                Some(Task::Statement(number)) => self.restore(&mut wire, number, rename).await?,
+                Some(Task::Statement(number)) => self.restore(&mut wire, number).await?,
                 Some(Task::Load(number, group)) => self.load(&mut wire, number, group).await?,
                 None if undone == 0 => {
-                    wire.close().await;
+                    self.sessions.put(wire);
                     return Ok(());
                 }
                 None => changed.await,
@@ -182,54 +198,48 @@ impl Shared {
         }
     }
 
-    async fn restore(
-        &self,
-        wire: &mut WireSession,
-        number: usize,
-        rename: &super::Rename,
-    ) -> Result<()> {
-        let entry = &self.entries[self.steps[number].entry];
-        if !entry.create.is_empty() {
-            rename.begin_on(wire).await?;
-            wire.execute(&creation(entry)).await.map_err(|error| failed(entry, error))?;
-            rename.end_on(wire).await?;
-            self.progress.event(Event::Step(describe(entry)));
+    async fn restore(&self, wire: &mut WireSession, number: usize) -> Result<()> {
+        let at = self.steps[number].entry;
+        let entry = &self.entries[at];
+        if !self.failures.skips(at) && !entry.create.is_empty() {
+            match self.sessions.execute(wire, &creation(entry)).await {
+                Ok(()) => self.progress.event(Event::Step(title(&self.entries, at))),
+                Err(error) => self.failures.note(at, failed(&self.entries, at, error))?,
+            }
         }
         self.lock().done(&self.steps, number);
         Ok(())
     }
 
     async fn load(&self, wire: &mut WireSession, number: usize, group: Group) -> Result<()> {
-        let position = self.steps[number].entry;
-        let entry = &self.entries[position];
+        let at = self.steps[number].entry;
+        let entry = &self.entries[at];
         let table = format!("{}.{}", entry.schema.as_deref().unwrap_or_default(), entry.name);
-        if group.is_first() {
-            self.progress.event(Event::TableStarted { table: table.clone() });
+        let mut rows = 0;
+        // Once a table failed, what is left of it only passes by.
+        if !self.failures.skips(at) {
+            if group.is_first() {
+                self.progress.event(Event::TableStarted { table: table.clone() });
+            }
+            match self.loader.load(wire, at, &group, &self.progress).await {
+                Ok(loaded) => rows = loaded,
+                Err(error) => {
+                    let message = format!("could not load the rows of \"{table}\"");
+                    self.failures.note(at, Error::new(error.kind(), message).because(error))?;
+                }
+            }
         }
-        let rows = self.loader.load(wire, position, &group, &self.progress).await;
-        let rows = rows.map_err(|error| {
-            let message = format!("could not load the rows of \"{table}\"");
-            Error::new(error.kind(), message).because(error)
-        })?;
-        let mut state = self.lock();
-        let loaded = state.loaded.entry(number).or_insert(0);
-        *loaded += rows;
-        let loaded = *loaded;
-        let Some((_, left)) = state.groups.get_mut(&number) else { return Ok(()) };
-        *left -= 1;
-        if *left > 0 {
-            return Ok(());
-        }
+        let Some(loaded) = self.lock().loaded(number, rows) else { return Ok(()) };
         let data = entry.data.as_ref();
         let expected = data.map_or(0, |data| data.rows);
-        if loaded != expected {
+        if loaded != expected && !self.failures.has(at) {
             let message =
                 format!("table \"{table}\" has {loaded} rows, the backup says {expected}");
             return Err(Error::new(ErrorKind::Damaged, message));
         }
         let bytes = data.map_or(0, |data| data.bytes);
         self.progress.event(Event::TableFinished { table, rows: loaded, bytes });
-        state.done(&self.steps, number);
+        self.lock().done(&self.steps, number);
         Ok(())
     }
 

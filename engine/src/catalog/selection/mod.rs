@@ -13,7 +13,7 @@ mod turn;
 
 pub use aspect::{Aspect, Subject};
 pub use name_matcher::NameMatcher;
-pub use on_entries::{select_database, select_entries};
+pub use on_entries::{is_about_database, select_database, select_entries};
 pub use on_server::{LockTarget, RelationKind, lock_targets};
 pub(in crate::catalog) use on_server::{Selected, keep, resolve};
 pub use provider::Provider;
@@ -80,7 +80,8 @@ impl Selection {
     }
 
     /// Whether it names relations to take.
-    fn selects_by_table(&self) -> bool {
+    #[must_use]
+    pub fn selects_by_table(&self) -> bool {
         !self.tables.is_empty() || !self.tables_and_children.is_empty()
     }
 
@@ -96,6 +97,20 @@ impl Selection {
             ]
             .iter()
             .any(|patterns| !patterns.is_empty())
+    }
+
+    /// The same for objects of any name: what may come with what was asked for. What is excluded
+    /// stays so.
+    #[must_use]
+    pub fn of_any_name(&self) -> Self {
+        Self {
+            schemas: Vec::new(),
+            tables: Vec::new(),
+            tables_and_children: Vec::new(),
+            extensions: Vec::new(),
+            parts: Vec::new(),
+            ..self.clone()
+        }
     }
 
     /// Whether it leaves something out of every object.

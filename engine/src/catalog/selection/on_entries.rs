@@ -225,7 +225,9 @@ fn is_taken(entries: &[Entry], entry: &Entry, selection: &Selection) -> bool {
     }
 }
 
-fn is_about_database(entries: &[Entry], entry: &Entry) -> bool {
+/// Whether an entry makes the database itself, or says something about it.
+#[must_use]
+pub fn is_about_database(entries: &[Entry], entry: &Entry) -> bool {
     let whole = entry.belongs_to.and_then(|whole| entries.get(whole as usize));
     whole.into_iter().chain([entry]).any(|entry| {
         matches!(entry.kind, EntryKind::Known(Kind::Database | Kind::DatabaseProperties))
