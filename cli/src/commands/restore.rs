@@ -45,7 +45,7 @@ struct DatabaseSummary {
     /// The SQL of what is dropped first.
     drops: Vec<String>,
     entries: Vec<EntrySummary>,
-    /// Foreign keys that are left out.
+    /// Foreign keys and members of publications that are left out.
     left_out: Vec<LeftOutSummary>,
     /// What could not be restored.
     failed: Vec<FailureSummary>,

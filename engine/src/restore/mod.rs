@@ -131,7 +131,8 @@ pub struct RestoreReport {
     pub entries: Vec<(String, String)>,
     /// SQL of the drops that come first.
     pub drops: Vec<String>,
-    /// Foreign keys that are left out, for what they refer to is not there.
+    /// Foreign keys, and members of publications, that are left out: what they refer to is not
+    /// there.
     pub left_out: Vec<LeftOut>,
     /// What could not be restored, in the order of the backup.
     pub failed: Vec<Failure>,
@@ -179,11 +180,23 @@ pub async fn run(
     tokio::select! {
         biased;
         () = interrupt.wait() => {
-            Err(Error::new(ErrorKind::Interrupted, "restore was interrupted: the database is not complete")
-                .hint("Run it again with --clean --if-exists."))
+            Err(interrupted(options))
         }
         report = restore(repository, backup, settings, options, progress) => report,
     }
+}
+
+fn interrupted(options: &RestoreOptions) -> Error {
+    let interrupted = |what: &str| {
+        Error::new(
+            ErrorKind::Interrupted,
+            format!("restore was interrupted: the database is {what}"),
+        )
+    };
+    if options.single_transaction {
+        return interrupted("as it was");
+    }
+    interrupted("not complete").hint("Run it again with --clean --if-exists.")
 }
 
 /// The steps of a restore.

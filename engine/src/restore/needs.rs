@@ -2,7 +2,8 @@
 //! them, or it is said what is missing before anything is changed.
 //!
 //! A table that is only needed comes as a definition, for nobody asked for its rows. A foreign
-//! key to a table that does not come with its rows is left out: it could not hold.
+//! key to a table that does not come with its rows is left out: it could not hold. So is the place
+//! in a publication of what does not come.
 
 use super::names::title;
 use super::rename::Rename;
@@ -37,7 +38,7 @@ pub(super) struct Wish<'a> {
 pub(super) struct Completed {
     /// The asked-for entries with what they need.
     pub(super) selected: BTreeSet<usize>,
-    /// Foreign keys that are left out, each with what it needs.
+    /// Foreign keys and the like that are left out, each with what it needs.
     pub(super) left_out: Vec<(usize, usize)>,
     /// Tables without their rows, each with an entry that needs it.
     pub(super) bare: Vec<(usize, usize)>,
@@ -51,7 +52,7 @@ pub(super) fn complete(wish: &Wish<'_>) -> Result<Completed> {
     let mut search = Search::new(wish);
     let mut missing = Vec::new();
     while let Some(at) = search.todo.pop() {
-        if wish.entries[at].kind == Kind::ForeignKey {
+        if is_link(&wish.entries[at]) {
             continue;
         }
         for needed in wish.entries[at].depends_on.iter().map(|needed| *needed as usize) {
@@ -66,7 +67,7 @@ pub(super) fn complete(wish: &Wish<'_>) -> Result<Completed> {
         }
     }
     if missing.is_empty() {
-        Ok(search.without_dangling_keys())
+        Ok(search.without_dangling_links())
     } else {
         Err(lacking(wish, missing))
     }
@@ -119,8 +120,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Leaves out the foreign keys that could not hold.
-    fn without_dangling_keys(mut self) -> Completed {
+    /// Leaves out the links that could not hold.
+    fn without_dangling_links(mut self) -> Completed {
         let Wish { entries, there, rename, .. } = *self.wish;
         let bare: BTreeSet<usize> = self.completed.bare.iter().map(|(table, _)| *table).collect();
         let selected = &self.completed.selected;
@@ -129,7 +130,7 @@ impl<'a> Search<'a> {
             let comes = selected.contains(&needed) && !bare.contains(&whole);
             comes || entries[needed].section == Section::Data || there.has(entries, needed, rename)
         };
-        let keys = selected.iter().filter(|at| entries[**at].kind == Kind::ForeignKey);
+        let keys = selected.iter().filter(|at| is_link(&entries[**at]));
         let dangling = keys.filter_map(|at| {
             let mut needs = entries[*at].depends_on.iter().map(|needed| *needed as usize);
             // A table comes before its keys; it says most.
@@ -144,6 +145,14 @@ impl<'a> Search<'a> {
         self.completed.left_out = left_out;
         self.completed
     }
+}
+
+/// Whether an entry only links two others, each of which is good without it.
+fn is_link(entry: &Entry) -> bool {
+    matches!(
+        entry.kind,
+        EntryKind::Known(Kind::ForeignKey | Kind::PublicationTable | Kind::PublicationSchema)
+    )
 }
 
 /// Whether an entry is what only a table with its rows has.
