@@ -18,9 +18,11 @@
 //! | [`key`] | what a wrapped key object holds |
 //! | [`manifest`] | the object whose presence makes a backup exist |
 //! | [`entry`] | one catalog object of a backup |
+//! | [`catalog_image`] | the catalogs of one moment, as answers to catalog queries |
 //! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
 //! | [`single_file`] | a whole repository with one backup in one file |
 
+pub mod catalog_image;
 pub mod cbor;
 pub mod config;
 pub mod entry;

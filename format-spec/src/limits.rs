@@ -21,6 +21,8 @@ pub const KEY_OBJECT_LEN_MAX: u64 = 1 << 20;
 pub const INLINE_CHUNKS_MAX: usize = 16;
 /// Recipients and writers in a config.
 pub const PARTIES_MAX: usize = 1024;
+/// Bytes of one catalog image.
+pub const CATALOG_IMAGE_LEN_MAX: usize = 512 << 20;
 /// Bytes of one object name.
 pub const NAME_LEN_MAX: usize = 255;
 /// Objects in one single file.

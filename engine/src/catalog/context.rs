@@ -2,8 +2,9 @@
 //! extension's own (those are made by `CREATE EXTENSION` and never by an entry).
 
 use super::Address;
+use super::source::{Owner, Source};
 use crate::Result;
-use crate::postgres::{Session, identifier};
+use crate::postgres::{Row, identifier};
 use std::collections::HashMap;
 
 /// The catalogs that objects are addressed in, so that an address can hold a `&'static str`.
@@ -59,14 +60,14 @@ pub(crate) fn catalog(name: &str) -> Option<&'static str> {
 /// Shared by all catalog readers.
 pub(crate) struct Context<'a> {
     /// Where to ask.
-    pub(crate) session: &'a Session,
+    pub(crate) source: &'a Source<'a>,
     members: HashMap<Address, u32>,
     followers: HashMap<Address, Vec<String>>,
 }
 
 impl<'a> Context<'a> {
     /// Reads which objects belong to extensions, or go when one goes.
-    pub(crate) async fn new(session: &'a Session) -> Result<Self> {
+    pub(crate) async fn new(source: &'a Source<'a>) -> Result<Self> {
         let mut members = HashMap::new();
         let mut followers: HashMap<Address, Vec<String>> = HashMap::new();
         let sql = "SELECT c.relname AS catalog, d.objid, d.refobjid, d.deptype, e.extname \
@@ -75,8 +76,8 @@ impl<'a> Context<'a> {
                    JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
                    WHERE d.deptype IN ('e', 'x') \
                    AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass \
-                   ORDER BY e.extname";
-        for row in session.query(sql).await? {
+                   ORDER BY e.extname, d.deptype";
+        for row in source.ask(Owner::address("catalog", "objid"), sql).await? {
             let Some(catalog) = catalog(row.text("catalog")?) else { continue };
             let address = Address::new(catalog, row.parse("objid")?);
             if row.text("deptype")? == "e" {
@@ -85,7 +86,12 @@ impl<'a> Context<'a> {
                 followers.entry(address).or_default().push(row.text("extname")?.to_owned());
             }
         }
-        Ok(Self { session, members, followers })
+        Ok(Self { source, members, followers })
+    }
+
+    /// Asks one catalog query; `owner` says to which object each row belongs.
+    pub(crate) async fn ask(&self, owner: Owner, sql: &str) -> Result<Vec<Row>> {
+        self.source.ask(owner, sql).await
     }
 
     /// The OID of the extension that an object is a member of.
@@ -105,11 +111,11 @@ impl<'a> Context<'a> {
 
     /// The server's version as `server_version_num` gives it.
     pub(crate) fn version(&self) -> u32 {
-        self.session.version()
+        self.source.version()
     }
 
     /// The server's major version.
     pub(crate) fn major(&self) -> u32 {
-        self.session.major()
+        self.source.major()
     }
 }

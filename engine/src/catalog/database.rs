@@ -1,6 +1,6 @@
 //! Facts of the database as a whole, for the manifest and for creating it anew.
 
-use crate::postgres::Session;
+use crate::catalog::source::{Owner, Source};
 use crate::{Error, ErrorKind, Result};
 
 /// What the database is.
@@ -29,8 +29,8 @@ pub struct DatabaseFacts {
 }
 
 /// Reads the facts.
-pub(super) async fn facts(session: &Session) -> Result<DatabaseFacts> {
-    let locale = match session.major() {
+pub(super) async fn facts(source: &Source<'_>) -> Result<DatabaseFacts> {
+    let locale = match source.major() {
         ..=14 => "'c' AS provider, NULL AS locale, NULL AS icu_rules",
         15 => "datlocprovider AS provider, daticulocale AS locale, NULL AS icu_rules",
         16 => "datlocprovider AS provider, daticulocale AS locale, daticurules AS icu_rules",
@@ -41,7 +41,7 @@ pub(super) async fn facts(session: &Session) -> Result<DatabaseFacts> {
                 datcollate, datctype, {locale} \
          FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
     );
-    let rows = session.query(&sql).await?;
+    let rows = source.ask(Owner::Whole, &sql).await?;
     let row = rows.first().ok_or_else(|| {
         Error::new(ErrorKind::Server, "server does not list the current database")
     })?;
@@ -54,15 +54,16 @@ pub(super) async fn facts(session: &Session) -> Result<DatabaseFacts> {
         locale_provider: row.text("provider")?.to_owned(),
         locale: row.optional("locale")?.map(str::to_owned),
         icu_rules: row.optional("icu_rules")?.map(str::to_owned),
-        system_identifier: system_identifier(session).await?,
-        server_version: session.version(),
+        system_identifier: system_identifier(source).await?,
+        server_version: source.version(),
     })
 }
 
 /// Asked apart: a server may have taken the right to ask away from ordinary roles.
-async fn system_identifier(session: &Session) -> Result<Option<u64>> {
-    let allowed = session
-        .query(
+async fn system_identifier(source: &Source<'_>) -> Result<Option<u64>> {
+    let allowed = source
+        .ask(
+            Owner::Whole,
             "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', \
              'EXECUTE') AS allowed",
         )
@@ -71,8 +72,9 @@ async fn system_identifier(session: &Session) -> Result<Option<u64>> {
         Some(row) if row.bool("allowed")? => {}
         _ => return Ok(None),
     }
-    let rows =
-        session.query("SELECT system_identifier FROM pg_catalog.pg_control_system()").await?;
+    let rows = source
+        .ask(Owner::Whole, "SELECT system_identifier FROM pg_catalog.pg_control_system()")
+        .await?;
     match rows.first() {
         // The server keeps 64 bits without a sign and shows them with one.
         Some(row) => Ok(Some(row.parse::<i64>("system_identifier")?.cast_unsigned())),

@@ -15,18 +15,21 @@ mod database;
 mod draft;
 mod drops;
 mod globals;
+mod image;
 mod objects;
 mod ordering;
 mod relations;
 mod rows_target;
 mod satellites;
 mod selection;
+mod source;
 
 pub use creation::{creation, forget_storage};
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
 pub use drops::drops;
 pub use globals::{Globals, databases, may_read_passwords, read_globals};
+pub use image::{SequenceStates, read_from_image, read_image};
 pub use rows_target::{RowsTarget, rows_target};
 pub use selection::{
     Aspect, LockTarget, NameMatcher, Provider, RelationKind, Selection, Subject, Turn,
@@ -37,6 +40,7 @@ use crate::Result;
 use crate::postgres::Session;
 use context::Context;
 use pgkeep_format::entry::Entry;
+use source::Source;
 
 /// What a backup holds of a database, rows aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,13 +80,19 @@ pub struct TableToCopy {
 /// [`ErrorKind::Privilege`](crate::ErrorKind::Privilege) when the role may not read what it
 /// must, and whatever the server reports.
 pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
-    let context = Context::new(session).await?;
-    let database = database::facts(session).await?;
-    let selected = selection::resolve(session, selection).await?;
+    read_from(&Source::Server(session), selection).await
+}
+
+async fn read_from(source: &Source<'_>, selection: &Selection) -> Result<Catalog> {
+    let context = Context::new(source).await?;
+    let database = database::facts(source).await?;
+    let selected = selection::resolve(source, selection).await?;
     let mut warnings = selected.warnings.clone();
     let mut drafts = objects::read(&context, &database).await?;
     drafts.extend(relations::read(&context, selection, &selected, &mut warnings).await?);
-    warnings.extend(objects::unknown::warnings(&context, &drafts).await?);
+    if source.is_server() {
+        warnings.extend(objects::unknown::warnings(&context, &drafts).await?);
+    }
     let mut drafts = selection::keep(drafts, &selected);
     drafts.extend(satellites::read(&context, &drafts, &mut warnings).await?);
     let dependencies = ordering::dependencies(&context).await?;

@@ -153,14 +153,26 @@ impl Session {
     /// The kind that the SQLSTATE stands for, else [`ErrorKind::Server`], with
     /// [`super::ServerError`] as cause; [`ErrorKind::Connection`] when the session is lost.
     pub async fn query(&self, sql: &str) -> Result<Vec<Row>> {
+        Ok(self.answer(sql).await?.1)
+    }
+
+    /// Runs one query and returns the names of its columns, and its rows.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn answer(&self, sql: &str) -> Result<(Vec<String>, Vec<Row>)> {
         let messages = self.guarded(self.client()?.simple_query(sql)).await?;
-        Ok(messages
-            .into_iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(Row(Values::Driver(row))),
-                _ => None,
-            })
-            .collect())
+        let (mut columns, mut rows) = (Vec::new(), Vec::new());
+        for message in messages {
+            match message {
+                SimpleQueryMessage::RowDescription(described) => {
+                    columns = described.iter().map(|column| column.name().to_owned()).collect();
+                }
+                SimpleQueryMessage::Row(row) => rows.push(Row(Values::Driver(row))),
+                _ => {}
+            }
+        }
+        Ok((columns, rows))
     }
 
     /// Runs statements whose rows do not matter.
@@ -225,8 +237,27 @@ impl Drop for Session {
 }
 
 impl Row {
-    pub(super) fn new(columns: Arc<[String]>, values: Vec<Option<String>>) -> Self {
+    /// Makes a row of values that were text already.
+    #[must_use]
+    pub fn new(columns: Arc<[String]>, values: Vec<Option<String>>) -> Self {
         Self(Values::Own { columns, values })
+    }
+
+    /// All values in the order of the columns; absent where NULL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Server`] when one is no text.
+    pub fn values(&self) -> Result<Vec<Option<String>>> {
+        match &self.0 {
+            Values::Own { values, .. } => Ok(values.clone()),
+            Values::Driver(row) => (0..row.len())
+                .map(|at| {
+                    row.try_get(at).map(|value| value.map(str::to_owned)).map_err(|error| {
+                        Error::new(ErrorKind::Server, "server returned no text").because(error)
+                    })
+                })
+                .collect(),
+        }
     }
 
     /// The value of a column, absent when it is NULL.

@@ -3,6 +3,7 @@
 use super::Globals;
 use crate::Result;
 use crate::catalog::satellites::{acl, roles};
+use crate::catalog::source::Source;
 use crate::catalog::{Privileges, array};
 use crate::postgres::{Session, identifier};
 use pgkeep_format::entry::Kind;
@@ -12,7 +13,7 @@ pub(super) async fn read(session: &Session, globals: &mut Globals) -> Result<()>
     if session.major() < 15 {
         return Ok(());
     }
-    let roles = roles(session).await?;
+    let roles = roles(&Source::Server(session)).await?;
     let rows = session
         .query(
             "SELECT p.parname, p.paracl, pg_catalog.acldefault('p', 10) AS standard, \

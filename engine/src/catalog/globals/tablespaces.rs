@@ -4,6 +4,7 @@
 use super::Globals;
 use crate::Result;
 use crate::catalog::satellites::{acl, roles};
+use crate::catalog::source::Source;
 use crate::catalog::{Privileges, array};
 use crate::postgres::{Row, Session, identifier, literal};
 use pgkeep_format::entry::Kind;
@@ -11,7 +12,7 @@ use std::collections::HashSet;
 
 /// All tablespaces but the two that `initdb` makes.
 pub(super) async fn read(session: &Session, globals: &mut Globals) -> Result<()> {
-    let roles = roles(session).await?;
+    let roles = roles(&Source::Server(session)).await?;
     // In place tablespaces (a developers' option) lie below the data directory.
     let rows = session
         .query(

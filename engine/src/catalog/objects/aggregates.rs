@@ -5,6 +5,7 @@ use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::functions::{self, privileges, routine};
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, literal, qualified};
 use pgkeep_format::entry::Kind;
@@ -18,9 +19,10 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
         })
         .collect();
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT {}, {}, a.aggkind, p.proparallel, \
+        .ask(
+            Owner::object("pg_proc", "oid"),
+            &format!(
+                "SELECT {}, {}, a.aggkind, p.proparallel, \
                     pg_catalog.pg_get_function_arguments(p.oid) AS full_arguments, \
                     pg_catalog.format_type(a.aggtranstype, NULL) AS state_type, a.aggtransspace, \
                     CASE WHEN a.aggmtranstype <> 0 \
@@ -34,10 +36,11 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
              LEFT JOIN pg_catalog.pg_namespace sn ON sn.oid = o.oprnamespace \
              WHERE p.prokind = 'a' AND {USER_SCHEMA} \
              ORDER BY n.nspname, p.proname, types",
-            functions::COLUMNS,
-            regproc.join(", "),
-            functions::FROM
-        ))
+                functions::COLUMNS,
+                regproc.join(", "),
+                functions::FROM
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

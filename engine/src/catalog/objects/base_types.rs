@@ -5,6 +5,7 @@ use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::objects::types;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, literal, qualified};
 use pgkeep_format::entry::Kind;
@@ -16,9 +17,10 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
         .map(|(_, column)| format!("nullif(t.{column}::pg_catalog.text, '-') AS {column}"))
         .collect();
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT {}, {}, t.typlen, t.typbyval, t.typalign, t.typstorage, t.typcategory, \
+        .ask(
+            Owner::object("pg_type", "oid"),
+            &format!(
+                "SELECT {}, {}, t.typlen, t.typbyval, t.typalign, t.typstorage, t.typcategory, \
                     t.typispreferred, t.typdelim, t.typdefault, t.typcollation <> 0 AS collatable, \
                     pg_catalog.pg_get_expr(t.typdefaultbin, 0) AS default_expression, \
                     CASE WHEN t.typelem <> 0 \
@@ -27,10 +29,11 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
              WHERE t.typtype = 'b' AND {USER_SCHEMA} AND NOT EXISTS ( \
                SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid) \
              ORDER BY n.nspname, t.typname",
-            types::COLUMNS,
-            functions.join(", "),
-            types::FROM
-        ))
+                types::COLUMNS,
+                functions.join(", "),
+                types::FROM
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

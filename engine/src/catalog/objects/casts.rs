@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::satellites::FIRST_USER_OID;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::identifier;
 use pgkeep_format::entry::{Kind, Section};
@@ -17,9 +18,10 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
 async fn casts(context: &Context<'_>) -> Result<Vec<Draft>> {
     // The cast from a range to its multirange comes with the range.
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT c.oid, c.castcontext, c.castmethod, \
+        .ask(
+            Owner::object("pg_cast", "oid"),
+            &format!(
+                "SELECT c.oid, c.castcontext, c.castmethod, \
                     pg_catalog.format_type(c.castsource, NULL) AS source, \
                     pg_catalog.format_type(c.casttarget, NULL) AS target, \
                     c.castfunc::pg_catalog.regprocedure AS function \
@@ -28,7 +30,8 @@ async fn casts(context: &Context<'_>) -> Result<Vec<Draft>> {
                SELECT FROM pg_catalog.pg_range r \
                WHERE r.rngtypid = c.castsource AND r.rngmultitypid = c.casttarget) \
              ORDER BY 4, 5"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -58,9 +61,7 @@ async fn casts(context: &Context<'_>) -> Result<Vec<Draft>> {
 }
 
 async fn transforms(context: &Context<'_>) -> Result<Vec<Draft>> {
-    let rows = context
-        .session
-        .query(
+    let rows = context.ask(Owner::object("pg_transform", "oid"), 
             "SELECT t.oid, pg_catalog.format_type(t.trftype, NULL) AS type, l.lanname, \
                     nullif(t.trffromsql::pg_catalog.regprocedure::pg_catalog.text, '-') AS from_sql, \
                     nullif(t.trftosql::pg_catalog.regprocedure::pg_catalog.text, '-') AS to_sql \

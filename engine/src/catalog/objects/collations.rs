@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, literal, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -24,9 +25,10 @@ async fn collations(context: &Context<'_>) -> Result<Vec<Draft>> {
     };
     // Rows for other encodings than the database's cannot be used in it.
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT c.oid, n.nspname, c.collname, r.rolname AS owner, c.collprovider, \
+        .ask(
+            Owner::object("pg_collation", "oid"),
+            &format!(
+                "SELECT c.oid, n.nspname, c.collname, r.rolname AS owner, c.collprovider, \
                     c.collisdeterministic, c.collcollate, c.collctype, {locale} \
              FROM pg_catalog.pg_collation c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace \
@@ -35,7 +37,8 @@ async fn collations(context: &Context<'_>) -> Result<Vec<Draft>> {
                SELECT d.encoding FROM pg_catalog.pg_database d \
                WHERE d.datname = pg_catalog.current_database())) \
              ORDER BY n.nspname, c.collname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -84,9 +87,10 @@ fn collation(address: Address, row: &Row) -> Result<Draft> {
 
 async fn conversions(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT c.oid, n.nspname, c.conname, r.rolname AS owner, c.condefault, \
+        .ask(
+            Owner::object("pg_conversion", "oid"),
+            &format!(
+                "SELECT c.oid, n.nspname, c.conname, r.rolname AS owner, c.condefault, \
                     pg_catalog.pg_encoding_to_char(c.conforencoding) AS source, \
                     pg_catalog.pg_encoding_to_char(c.contoencoding) AS target, \
                     c.conproc::pg_catalog.regproc AS function \
@@ -94,7 +98,8 @@ async fn conversions(context: &Context<'_>) -> Result<Vec<Draft>> {
              JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.conowner \
              WHERE {USER_SCHEMA} ORDER BY n.nspname, c.conname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

@@ -5,6 +5,7 @@ use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::satellites;
 use crate::catalog::satellites::acl;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
@@ -12,9 +13,7 @@ use pgkeep_format::entry::{Kind, Section};
 /// Every set of default privileges, by role, schema and sort of object.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     // Privileges for one schema add to those for all, so they start from nothing.
-    let rows = context
-        .session
-        .query(
+    let rows = context.ask(Owner::object("pg_default_acl", "oid"), 
             "SELECT d.oid, r.rolname AS role, n.nspname, n.oid AS namespace, d.defaclobjtype AS type, \
                     d.defaclacl AS acl, \
                     CASE WHEN d.defaclnamespace = 0 THEN pg_catalog.acldefault( \
@@ -26,7 +25,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
              ORDER BY n.nspname, r.rolname, d.defaclobjtype",
         )
         .await?;
-    let roles = satellites::roles(context.session).await?;
+    let roles = satellites::roles(context.source).await?;
     let mut drafts = Vec::new();
     for row in &rows {
         let address = Address::new("pg_default_acl", row.parse("oid")?);

@@ -6,6 +6,7 @@ use crate::catalog::context::Context;
 use crate::catalog::draft::{Element, Layout, Part};
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::objects::types;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Body, Draft};
 use crate::postgres::{Row, identifier, literal, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -14,9 +15,10 @@ use std::collections::HashMap;
 /// Every domain.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT {}, pg_catalog.format_type(t.typbasetype, t.typtypmod) AS base, \
+        .ask(
+            Owner::object("pg_type", "oid"),
+            &format!(
+                "SELECT {}, pg_catalog.format_type(t.typbasetype, t.typtypmod) AS base, \
                     cn.nspname AS collation_schema, l.collname, t.typnotnull, \
                     pg_catalog.pg_get_expr(t.typdefaultbin, \
                       'pg_catalog.pg_type'::pg_catalog.regclass) AS expression, t.typdefault \
@@ -27,9 +29,10 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
              LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = l.collnamespace \
              WHERE t.typtype = 'd' AND {USER_SCHEMA} \
              ORDER BY n.nspname, t.typname",
-            types::COLUMNS,
-            types::FROM
-        ))
+                types::COLUMNS,
+                types::FROM
+            ),
+        )
         .await?;
     let mut constraints = constraints(context).await?;
     let mut drafts = Vec::new();
@@ -110,7 +113,7 @@ async fn constraints(context: &Context<'_>) -> Result<HashMap<u32, Vec<Constrain
                WHERE c.contypid <> 0 AND c.contype IN ('c', 'n') \
                ORDER BY c.contypid, c.conname";
     let mut constraints: HashMap<u32, Vec<Constraint>> = HashMap::new();
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::object("pg_type", "contypid"), sql).await? {
         constraints.entry(row.parse("contypid")?).or_default().push(Constraint {
             address: Address::new("pg_constraint", row.parse("oid")?),
             name: row.text("conname")?.to_owned(),

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier, literal, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -10,8 +11,8 @@ use pgkeep_format::entry::{Kind, Section};
 /// Every event trigger.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(
+        .ask(
+            Owner::Whole,
             "SELECT e.oid, e.evtname, e.evtevent, e.evtenabled, e.evttags, \
                     n.nspname, p.proname, r.rolname AS owner \
              FROM pg_catalog.pg_event_trigger e \

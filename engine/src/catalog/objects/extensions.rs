@@ -4,6 +4,7 @@
 use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::satellites::FIRST_USER_OID;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::identifier;
 use crate::{Error, ErrorKind, Result};
@@ -13,8 +14,8 @@ use pgkeep_format::entry::{Kind, Section};
 /// `pg_dump`.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(
+        .ask(
+            Owner::object("pg_extension", "oid"),
             "SELECT e.oid, e.extname, n.nspname \
              FROM pg_catalog.pg_extension e \
              JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
@@ -48,9 +49,9 @@ pub(in crate::catalog) async fn configuration_tables(
     context: &Context<'_>,
 ) -> Result<Vec<(u32, String)>> {
     let rows = context
-        .session
-        .query(
-            "SELECT extconfig, extcondition FROM pg_catalog.pg_extension \
+        .ask(
+            Owner::object("pg_extension", "oid"),
+            "SELECT oid, extconfig, extcondition FROM pg_catalog.pg_extension \
              WHERE extconfig IS NOT NULL ORDER BY extname",
         )
         .await?;

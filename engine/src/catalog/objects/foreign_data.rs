@@ -4,6 +4,7 @@
 use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{Row, identifier, literal};
 use pgkeep_format::entry::{Kind, Section};
@@ -33,9 +34,10 @@ fn options_clause(row: &Row) -> Result<String> {
 
 async fn wrappers(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT w.oid, w.fdwname AS name, r.rolname AS owner, w.fdwacl AS acl, \
+        .ask(
+            Owner::object("pg_foreign_data_wrapper", "oid"),
+            &format!(
+                "SELECT w.oid, w.fdwname AS name, r.rolname AS owner, w.fdwacl AS acl, \
                     pg_catalog.acldefault('F', w.fdwowner) AS standard, \
                     nullif(w.fdwhandler::pg_catalog.regproc::pg_catalog.text, '-') AS handler, \
                     nullif(w.fdwvalidator::pg_catalog.regproc::pg_catalog.text, '-') AS validator, \
@@ -43,8 +45,9 @@ async fn wrappers(context: &Context<'_>) -> Result<Vec<Draft>> {
              FROM pg_catalog.pg_foreign_data_wrapper w \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = w.fdwowner \
              ORDER BY w.fdwname",
-            options("w.fdwoptions")
-        ))
+                options("w.fdwoptions")
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -68,17 +71,19 @@ async fn wrappers(context: &Context<'_>) -> Result<Vec<Draft>> {
 
 async fn servers(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT s.oid, s.srvname AS name, r.rolname AS owner, s.srvacl AS acl, \
+        .ask(
+            Owner::object("pg_foreign_server", "oid"),
+            &format!(
+                "SELECT s.oid, s.srvname AS name, r.rolname AS owner, s.srvacl AS acl, \
                     pg_catalog.acldefault('S', s.srvowner) AS standard, \
                     s.srvtype, s.srvversion, w.fdwname, {} AS options \
              FROM pg_catalog.pg_foreign_server s \
              JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.srvowner \
              ORDER BY s.srvname",
-            options("s.srvoptions")
-        ))
+                options("s.srvoptions")
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -104,13 +109,15 @@ async fn servers(context: &Context<'_>) -> Result<Vec<Draft>> {
 async fn user_mappings(context: &Context<'_>) -> Result<Vec<Draft>> {
     // The view hides the options of mappings that the role may not see.
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT m.umid AS oid, m.srvname, m.umuser = 0 AS everybody, m.usename, \
+        .ask(
+            Owner::object("pg_user_mapping", "oid"),
+            &format!(
+                "SELECT m.umid AS oid, m.srvname, m.umuser = 0 AS everybody, m.usename, \
                     {} AS options \
              FROM pg_catalog.pg_user_mappings m ORDER BY m.srvname, m.usename",
-            options("m.umoptions")
-        ))
+                options("m.umoptions")
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -136,7 +143,8 @@ async fn user_mappings(context: &Context<'_>) -> Result<Vec<Draft>> {
 /// conditions are those of the view.
 pub(in crate::catalog) async fn warnings(context: &Context<'_>) -> Result<Vec<String>> {
     let rows = context
-        .session
+        .source
+        .server()?
         .query(
             "SELECT m.srvname, m.usename \
              FROM pg_catalog.pg_user_mappings m \

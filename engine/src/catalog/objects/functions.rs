@@ -4,6 +4,7 @@
 use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{Row, qualified};
 use crate::{Error, ErrorKind, Result};
@@ -12,16 +13,18 @@ use pgkeep_format::entry::{Kind, Section};
 /// Every function and procedure that is not made together with a type.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT {COLUMNS}, pg_catalog.pg_get_functiondef(p.oid) AS definition \
+        .ask(
+            Owner::object("pg_proc", "oid"),
+            &format!(
+                "SELECT {COLUMNS}, pg_catalog.pg_get_functiondef(p.oid) AS definition \
              FROM {FROM} \
              WHERE p.prokind <> 'a' AND {USER_SCHEMA} \
              AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
                WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
                AND d.objid = p.oid AND d.deptype = 'i') \
              ORDER BY n.nspname, p.proname, types"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::satellites::FIRST_USER_OID;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::identifier;
 use pgkeep_format::entry::{Kind, Section};
@@ -17,9 +18,10 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
 
 async fn languages(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT l.oid, l.lanname, l.lanpltrusted, r.rolname AS owner, l.lanacl AS acl, \
+        .ask(
+            Owner::object("pg_language", "oid"),
+            &format!(
+                "SELECT l.oid, l.lanname, l.lanpltrusted, r.rolname AS owner, l.lanacl AS acl, \
                     pg_catalog.acldefault('l', l.lanowner) AS standard, \
                     nullif(l.lanplcallfoid::pg_catalog.regproc::pg_catalog.text, '-') AS handler, \
                     nullif(l.laninline::pg_catalog.regproc::pg_catalog.text, '-') AS inline, \
@@ -27,7 +29,8 @@ async fn languages(context: &Context<'_>) -> Result<Vec<Draft>> {
              FROM pg_catalog.pg_language l \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = l.lanowner \
              WHERE l.lanispl AND l.oid >= {FIRST_USER_OID} ORDER BY l.lanname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -63,11 +66,13 @@ async fn languages(context: &Context<'_>) -> Result<Vec<Draft>> {
 
 async fn access_methods(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT a.oid, a.amname, a.amtype, a.amhandler::pg_catalog.regproc AS handler \
+        .ask(
+            Owner::object("pg_am", "oid"),
+            &format!(
+                "SELECT a.oid, a.amname, a.amtype, a.amhandler::pg_catalog.regproc AS handler \
              FROM pg_catalog.pg_am a WHERE a.oid >= {FIRST_USER_OID} ORDER BY a.amname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

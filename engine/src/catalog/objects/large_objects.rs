@@ -19,7 +19,8 @@ const PIECE_LEN: usize = 1 << 20;
 /// All large objects, and one draft for what they hold.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
+        .source
+        .server()?
         .query(&format!(
             "SELECT pg_catalog.array_agg(m.oid ORDER BY m.oid) AS oids, r.rolname AS owner, \
                     m.acl, pg_catalog.acldefault('L', m.lomowner) AS standard \
@@ -77,7 +78,8 @@ fn group(row: &Row) -> Result<Draft> {
 
 async fn contents(context: &Context<'_>, groups: &[Draft]) -> Result<Draft> {
     let rows = context
-        .session
+        .source
+        .server()?
         .query(
             "SELECT pg_catalog.pg_relation_size('pg_catalog.pg_largeobject') \
                     / pg_catalog.current_setting('block_size')::pg_catalog.int8 AS pages",

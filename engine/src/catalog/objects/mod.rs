@@ -50,7 +50,10 @@ pub(in crate::catalog) async fn read(
     drafts.extend(publications::read(context).await?);
     drafts.extend(subscriptions::read(context, database).await?);
     drafts.extend(default_privileges::read(context).await?);
-    drafts.extend(large_objects::read(context).await?);
+    // No DDL: an image could not follow them.
+    if context.source.is_server() {
+        drafts.extend(large_objects::read(context).await?);
+    }
     drafts.extend(properties::read(context, database).await?);
     Ok(drafts)
 }

@@ -4,6 +4,7 @@
 use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -66,7 +67,7 @@ async fn members(context: &Context<'_>) -> Result<Members> {
         ) o \
         ORDER BY o.sort, o.number, o.left_type, o.right_type";
     let mut members = Members::new();
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::address("catalog", "owner"), sql).await? {
         let part_of =
             if row.text("catalog")? == "pg_opclass" { "pg_opclass" } else { "pg_opfamily" };
         let catalog = if row.text("member")? == "pg_amop" { "pg_amop" } else { "pg_amproc" };
@@ -80,15 +81,17 @@ async fn members(context: &Context<'_>) -> Result<Members> {
 
 async fn families(context: &Context<'_>, members: &mut Members) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT f.oid, n.nspname, f.opfname AS name, a.amname, r.rolname AS owner \
+        .ask(
+            Owner::object("pg_opfamily", "oid"),
+            &format!(
+                "SELECT f.oid, n.nspname, f.opfname AS name, a.amname, r.rolname AS owner \
              FROM pg_catalog.pg_opfamily f \
              JOIN pg_catalog.pg_am a ON a.oid = f.opfmethod \
              JOIN pg_catalog.pg_namespace n ON n.oid = f.opfnamespace \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = f.opfowner \
              WHERE {USER_SCHEMA} ORDER BY n.nspname, f.opfname, a.amname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -112,9 +115,10 @@ async fn families(context: &Context<'_>, members: &mut Members) -> Result<Vec<Dr
 
 async fn classes(context: &Context<'_>, members: &mut Members) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT c.oid, n.nspname, c.opcname AS name, a.amname, r.rolname AS owner, \
+        .ask(
+            Owner::object("pg_opclass", "oid"),
+            &format!(
+                "SELECT c.oid, n.nspname, c.opcname AS name, a.amname, r.rolname AS owner, \
                     c.opcdefault, pg_catalog.format_type(c.opcintype, NULL) AS type, \
                     CASE WHEN c.opckeytype <> 0 \
                       THEN pg_catalog.format_type(c.opckeytype, NULL) END AS storage, \
@@ -126,7 +130,8 @@ async fn classes(context: &Context<'_>, members: &mut Members) -> Result<Vec<Dra
              JOIN pg_catalog.pg_namespace n ON n.oid = c.opcnamespace \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.opcowner \
              WHERE {USER_SCHEMA} ORDER BY n.nspname, c.opcname, a.amname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

@@ -4,6 +4,7 @@
 use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
@@ -12,9 +13,10 @@ use pgkeep_format::entry::{Kind, Section};
 /// mentions.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT o.oid, n.nspname, o.oprname, r.rolname AS owner, \
+        .ask(
+            Owner::object("pg_operator", "oid"),
+            &format!(
+                "SELECT o.oid, n.nspname, o.oprname, r.rolname AS owner, \
                     CASE WHEN o.oprleft <> 0 \
                       THEN pg_catalog.format_type(o.oprleft, NULL) END AS left_type, \
                     CASE WHEN o.oprright <> 0 \
@@ -34,7 +36,8 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
              LEFT JOIN pg_catalog.pg_namespace gn ON gn.oid = g.oprnamespace \
              WHERE o.oprcode <> 0 AND {USER_SCHEMA} \
              ORDER BY n.nspname, o.oprname, left_type, right_type"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

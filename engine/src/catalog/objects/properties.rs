@@ -6,6 +6,7 @@
 use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, DatabaseFacts, Draft, Privileges};
 use crate::postgres::{Row, identifier, literal};
 use pgkeep_format::entry::{Kind, Section};
@@ -16,9 +17,10 @@ pub(in crate::catalog) async fn read(
     facts: &DatabaseFacts,
 ) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT r.rolname AS owner, d.datacl AS acl, \
+        .ask(
+            Owner::Whole,
+            &format!(
+                "SELECT r.rolname AS owner, d.datacl AS acl, \
                     pg_catalog.acldefault('d', d.datdba) AS standard, \
                     d.datistemplate, d.datconnlimit, \
                     nullif(t.spcname, 'pg_default') AS tablespace \
@@ -26,8 +28,9 @@ pub(in crate::catalog) async fn read(
              JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = d.datdba \
              WHERE d.oid = {}",
-            facts.oid
-        ))
+                facts.oid
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -108,15 +111,17 @@ fn flags(facts: &DatabaseFacts, row: &Row) -> Result<Vec<String>> {
 /// Settings of the database, and of roles in this database alone.
 async fn settings(context: &Context<'_>, facts: &DatabaseFacts) -> Result<Vec<String>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT r.rolname AS role, s.setconfig \
+        .ask(
+            Owner::Whole,
+            &format!(
+                "SELECT r.rolname AS role, s.setconfig \
              FROM pg_catalog.pg_db_role_setting s \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole \
              WHERE s.setdatabase = {} AND (s.setrole = 0 OR r.rolname IS NOT NULL) \
              ORDER BY r.rolname NULLS FIRST",
-            facts.oid
-        ))
+                facts.oid
+            ),
+        )
         .await?;
     let name = identifier(&facts.name);
     let mut sql = Vec::new();

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::catalog::context::Context;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -10,14 +11,16 @@ use pgkeep_format::entry::{Kind, Section};
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let generated = if context.major() >= 18 { "p.pubgencols" } else { "'n' AS pubgencols" };
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT p.oid, p.pubname, r.rolname AS owner, p.puballtables, p.pubinsert, \
+        .ask(
+            Owner::object("pg_publication", "oid"),
+            &format!(
+                "SELECT p.oid, p.pubname, r.rolname AS owner, p.puballtables, p.pubinsert, \
                     p.pubupdate, p.pubdelete, p.pubtruncate, p.pubviaroot, {generated} \
              FROM pg_catalog.pg_publication p \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = p.pubowner \
              ORDER BY p.pubname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -72,16 +75,18 @@ async fn tables(context: &Context<'_>) -> Result<Vec<Draft>> {
         "NULL AS filter, NULL AS columns"
     };
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT m.oid, m.prpubid AS publication, p.pubname, m.prrelid, \
+        .ask(
+            Owner::object("pg_publication_rel", "oid"),
+            &format!(
+                "SELECT m.oid, m.prpubid AS publication, p.pubname, m.prrelid, \
                     n.nspname, c.relname, {details} \
              FROM pg_catalog.pg_publication_rel m \
              JOIN pg_catalog.pg_publication p ON p.oid = m.prpubid \
              JOIN pg_catalog.pg_class c ON c.oid = m.prrelid \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              ORDER BY p.pubname, n.nspname, c.relname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -109,8 +114,8 @@ async fn schemas(context: &Context<'_>) -> Result<Vec<Draft>> {
         return Ok(Vec::new());
     }
     let rows = context
-        .session
-        .query(
+        .ask(
+            Owner::object("pg_publication_namespace", "oid"),
             "SELECT m.oid, m.pnpubid AS publication, p.pubname, m.pnnspid, n.nspname \
              FROM pg_catalog.pg_publication_namespace m \
              JOIN pg_catalog.pg_publication p ON p.oid = m.pnpubid \

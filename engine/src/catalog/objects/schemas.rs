@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
@@ -14,14 +15,16 @@ pub(in crate::catalog) const USER_SCHEMA: &str =
 /// Every schema that is not the server's own.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT n.oid, n.nspname, r.rolname AS owner, n.nspacl AS acl, \
+        .ask(
+            Owner::object("pg_namespace", "oid"),
+            &format!(
+                "SELECT n.oid, n.nspname, r.rolname AS owner, n.nspacl AS acl, \
                     pg_catalog.acldefault('n', n.nspowner) AS standard \
              FROM pg_catalog.pg_namespace n \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner \
              WHERE {USER_SCHEMA} ORDER BY n.nspname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {

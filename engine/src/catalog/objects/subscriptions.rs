@@ -4,6 +4,7 @@
 use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, DatabaseFacts, Draft};
 use crate::postgres::{Row, identifier, literal};
 use pgkeep_format::entry::{Kind, Section};
@@ -23,24 +24,26 @@ pub(in crate::catalog) async fn read(
         if context.major() >= major { column } else { before }
     };
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT s.oid, s.subname, r.rolname AS owner, s.subconninfo, s.subslotname, \
+        .ask(
+            Owner::object("pg_subscription", "oid"),
+            &format!(
+                "SELECT s.oid, s.subname, r.rolname AS owner, s.subconninfo, s.subslotname, \
                     s.subsynccommit, s.subpublications, s.subbinary, \
                     {} AS streaming, {} AS two_phase, {} AS disable_on_error, \
                     {} AS password_required, {} AS run_as_owner, {} AS origin, {} AS failover \
              FROM pg_catalog.pg_subscription s \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.subowner \
              WHERE s.subdbid = {} ORDER BY s.subname COLLATE \"C\"",
-            since(16, "s.substream", "CASE WHEN s.substream THEN 't' ELSE 'f' END"),
-            since(15, "s.subtwophasestate", "'d'"),
-            since(15, "s.subdisableonerr", "false"),
-            since(16, "s.subpasswordrequired", "true"),
-            since(16, "s.subrunasowner", "false"),
-            since(16, "s.suborigin", "'any'"),
-            since(17, "s.subfailover", "false"),
-            database.oid
-        ))
+                since(16, "s.substream", "CASE WHEN s.substream THEN 't' ELSE 'f' END"),
+                since(15, "s.subtwophasestate", "'d'"),
+                since(15, "s.subdisableonerr", "false"),
+                since(16, "s.subpasswordrequired", "true"),
+                since(16, "s.subrunasowner", "false"),
+                since(16, "s.suborigin", "'any'"),
+                since(17, "s.subfailover", "false"),
+                database.oid
+            ),
+        )
         .await?;
     rows.iter().map(draft).collect()
 }
@@ -48,7 +51,7 @@ pub(in crate::catalog) async fn read(
 async fn may_read(context: &Context<'_>) -> Result<bool> {
     let sql = "SELECT pg_catalog.has_column_privilege( \
                'pg_catalog.pg_subscription', 'subconninfo', 'SELECT') AS allowed";
-    match context.session.query(sql).await?.first() {
+    match context.ask(Owner::Whole, sql).await?.first() {
         Some(row) => row.bool("allowed"),
         None => Ok(false),
     }

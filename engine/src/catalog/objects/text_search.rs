@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -57,14 +58,16 @@ async fn made_of_functions(context: &Context<'_>, sort: &MadeOfFunctions) -> Res
         .map(|(_, name)| format!("nullif(o.{prefix}{name}::pg_catalog.text, '-') AS \"{name}\""))
         .collect();
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT o.oid, n.nspname, o.{prefix}name AS name, NULL AS owner, {} \
+        .ask(
+            Owner::object(catalog, "oid"),
+            &format!(
+                "SELECT o.oid, n.nspname, o.{prefix}name AS name, NULL AS owner, {} \
              FROM pg_catalog.{catalog} o \
              JOIN pg_catalog.pg_namespace n ON n.oid = o.{prefix}namespace \
              WHERE {USER_SCHEMA} ORDER BY n.nspname, o.{prefix}name",
-            columns.join(", ")
-        ))
+                columns.join(", ")
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -87,9 +90,10 @@ async fn made_of_functions(context: &Context<'_>, sort: &MadeOfFunctions) -> Res
 
 async fn dictionaries(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT d.oid, n.nspname, d.dictname AS name, r.rolname AS owner, \
+        .ask(
+            Owner::object("pg_ts_dict", "oid"),
+            &format!(
+                "SELECT d.oid, n.nspname, d.dictname AS name, r.rolname AS owner, \
                     tn.nspname AS template_schema, t.tmplname, d.dictinitoption \
              FROM pg_catalog.pg_ts_dict d \
              JOIN pg_catalog.pg_namespace n ON n.oid = d.dictnamespace \
@@ -97,7 +101,8 @@ async fn dictionaries(context: &Context<'_>) -> Result<Vec<Draft>> {
              JOIN pg_catalog.pg_namespace tn ON tn.oid = t.tmplnamespace \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = d.dictowner \
              WHERE {USER_SCHEMA} ORDER BY n.nspname, d.dictname"
-        ))
+            ),
+        )
         .await?;
     let mut drafts = Vec::new();
     for row in &rows {
@@ -119,9 +124,10 @@ async fn dictionaries(context: &Context<'_>) -> Result<Vec<Draft>> {
 
 async fn configurations(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT c.oid, n.nspname, c.cfgname AS name, r.rolname AS owner, \
+        .ask(
+            Owner::object("pg_ts_config", "oid"),
+            &format!(
+                "SELECT c.oid, n.nspname, c.cfgname AS name, r.rolname AS owner, \
                     pn.nspname AS parser_schema, p.prsname \
              FROM pg_catalog.pg_ts_config c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.cfgnamespace \
@@ -129,7 +135,8 @@ async fn configurations(context: &Context<'_>) -> Result<Vec<Draft>> {
              JOIN pg_catalog.pg_namespace pn ON pn.oid = p.prsnamespace \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = c.cfgowner \
              WHERE {USER_SCHEMA} ORDER BY n.nspname, c.cfgname"
-        ))
+            ),
+        )
         .await?;
     let mut mappings = mappings(context).await?;
     let mut drafts = Vec::new();
@@ -155,9 +162,10 @@ async fn configurations(context: &Context<'_>) -> Result<Vec<Draft>> {
 /// Which dictionaries see which sort of token, by configuration.
 async fn mappings(context: &Context<'_>) -> Result<HashMap<u32, Vec<(String, String)>>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT c.oid, t.alias, pg_catalog.string_agg( \
+        .ask(
+            Owner::object("pg_ts_config", "oid"),
+            &format!(
+                "SELECT c.oid, t.alias, pg_catalog.string_agg( \
                       '\"' || pg_catalog.replace(dn.nspname, '\"', '\"\"') || '\".\"' \
                       || pg_catalog.replace(d.dictname, '\"', '\"\"') || '\"', ', ' \
                       ORDER BY m.mapseqno) AS dictionaries \
@@ -170,7 +178,8 @@ async fn mappings(context: &Context<'_>) -> Result<HashMap<u32, Vec<(String, Str
                ON t.tokid = m.maptokentype \
              WHERE {USER_SCHEMA} \
              GROUP BY c.oid, m.maptokentype, t.alias ORDER BY c.oid, m.maptokentype"
-        ))
+            ),
+        )
         .await?;
     let mut mappings: HashMap<u32, Vec<(String, String)>> = HashMap::new();
     for row in &rows {

@@ -8,6 +8,7 @@ use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{Row, identifier, literal, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -16,16 +17,18 @@ use std::collections::{HashMap, HashSet};
 /// Every type of these sorts.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {
     let rows = context
-        .session
-        .query(&format!(
-            "SELECT {COLUMNS}, t.typtype, t.typisdefined \
+        .ask(
+            Owner::object("pg_type", "oid"),
+            &format!(
+                "SELECT {COLUMNS}, t.typtype, t.typisdefined \
              FROM {FROM} \
              LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
              WHERE {USER_SCHEMA} \
              AND (t.typtype IN ('e', 'r') OR t.typtype = 'c' AND c.relkind = 'c' \
                   OR t.typtype = 'p' AND NOT t.typisdefined) \
              ORDER BY n.nspname, t.typname"
-        ))
+            ),
+        )
         .await?;
     let mut bodies = Bodies::read(context).await?;
     let mut drafts = Vec::new();
@@ -146,14 +149,14 @@ async fn enums(context: &Context<'_>) -> Result<Parts> {
     let sql = "SELECT enumtypid, enumlabel FROM pg_catalog.pg_enum \
                ORDER BY enumtypid, enumsortorder";
     let mut parts = Parts::default();
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::object("pg_type", "enumtypid"), sql).await? {
         parts.add(row.parse("enumtypid")?, format!("\n    {}", literal(row.text("enumlabel")?)));
     }
     Ok(parts)
 }
 
 async fn composites(context: &Context<'_>) -> Result<Parts> {
-    let sql = "SELECT c.reltype, a.attname, \
+    let sql = "SELECT c.oid, c.reltype, a.attname, \
                       pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, \
                       n.nspname AS collation_schema, l.collname \
                FROM pg_catalog.pg_class c \
@@ -165,7 +168,7 @@ async fn composites(context: &Context<'_>) -> Result<Parts> {
                WHERE c.relkind = 'c' AND a.attnum > 0 AND NOT a.attisdropped \
                ORDER BY c.reltype, a.attnum";
     let mut parts = Parts::default();
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::object("pg_class", "oid"), sql).await? {
         let collate = collate(&row)?;
         let name = identifier(row.text("attname")?);
         parts.add(row.parse("reltype")?, format!("\n    {name} {}{collate}", row.text("type")?));
@@ -208,7 +211,7 @@ async fn ranges(context: &Context<'_>) -> Result<Ranges> {
                ORDER BY g.rngtypid";
     let mut ranges = Ranges::default();
     let mut range_of_multirange = HashMap::new();
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::object("pg_type", "rngtypid"), sql).await? {
         let oid: u32 = row.parse("rngtypid")?;
         let mut part =
             |name: &str, value: &str| ranges.parts.add(oid, format!("\n    {name} = {value}"));
@@ -248,6 +251,6 @@ async fn constructors(context: &Context<'_>) -> Result<Vec<(u32, u32)>> {
                WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
                AND refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND deptype = 'i' \
                ORDER BY 1, 2";
-    let rows = context.session.query(sql).await?;
+    let rows = context.ask(Owner::object("pg_type", "refobjid"), sql).await?;
     rows.iter().map(|row| Ok((row.parse("refobjid")?, row.parse("objid")?))).collect()
 }

@@ -20,7 +20,7 @@ pub(in crate::catalog) async fn warnings(
         known.extend(draft.body.parts().filter_map(|part| part.alone.address));
     }
     let mut unknown = Vec::new();
-    for row in context.session.query(&candidates(context.major())).await? {
+    for row in context.source.server()?.query(&candidates(context.major())).await? {
         let Some(catalog) = catalog(row.text("catalog")?) else { continue };
         let address = Address::new(catalog, row.parse("oid")?);
         if !known.contains(&address) && context.extension_of(address).is_none() {
@@ -127,7 +127,8 @@ async fn describe(context: &Context<'_>, objects: &[Address]) -> Result<Vec<Stri
             .map(|object| format!("({}, {})", literal(object.catalog), object.oid))
             .collect();
         let rows = context
-            .session
+            .source
+            .server()?
             .query(&format!(
                 "SELECT i.type, i.schema, i.identity \
                  FROM (VALUES {}) AS o (catalog, oid) \

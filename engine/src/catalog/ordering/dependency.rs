@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::catalog::Address;
 use crate::catalog::context::{self, Context};
+use crate::catalog::source::Owner;
 use std::collections::HashMap;
 
 /// The dependencies among objects that may have drafts.
@@ -26,7 +27,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Dependenci
                WHERE d.deptype IN ('n', 'a', 'i', 'e', 'x') \
                AND (d.classid, d.objid) <> (d.refclassid, d.refobjid)";
     let mut dependencies = Dependencies::default();
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::address("catalog", "objid"), sql).await? {
         let (Some(catalog), Some(referenced)) =
             (context::catalog(row.text("catalog")?), context::catalog(row.text("refcatalog")?))
         else {

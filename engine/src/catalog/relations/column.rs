@@ -5,6 +5,7 @@ use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::objects::foreign_data;
 use crate::catalog::objects::schemas::USER_SCHEMA;
+use crate::catalog::source::Owner;
 use crate::postgres::Row;
 
 /// One column that is not dropped.
@@ -83,7 +84,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<(u32, 
          ORDER BY a.attrelid, a.attnum",
         foreign_data::options("a.attfdwoptions"),
     );
-    let rows = context.session.query(&sql).await?;
+    let rows = context.ask(Owner::object("pg_class", "attrelid"), &sql).await?;
     rows.iter().map(|row| Ok((row.parse("attrelid")?, facts(row)?))).collect()
 }
 

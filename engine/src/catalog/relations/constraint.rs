@@ -6,6 +6,7 @@ use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::index::{self, Indexes};
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
@@ -82,7 +83,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Constraint
          ORDER BY co.conrelid, co.conname COLLATE \"C\", co.oid"
     );
     let mut constraints: HashMap<u32, Vec<ConstraintFacts>> = HashMap::new();
-    for row in context.session.query(&sql).await? {
+    for row in context.ask(Owner::object("pg_class", "conrelid"), &sql).await? {
         let facts = facts(&row)?;
         constraints.entry(facts.relation).or_default().push(facts);
     }

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier, qualified};
 use pgkeep_format::entry::{Kind, Section, Storage};
@@ -116,7 +117,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Indexes> {
          WHERE t.relkind IN ('r', 'p', 'm') AND t.relpersistence <> 't' \
          AND i.indislive AND {USER_SCHEMA}"
     );
-    let rows = context.session.query(&sql).await?;
+    let rows = context.ask(Owner::object("pg_class", "indexrelid"), &sql).await?;
     let mut list = rows.iter().map(facts).collect::<Result<Vec<_>>>()?;
     list.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
     let positions =

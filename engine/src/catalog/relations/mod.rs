@@ -47,7 +47,7 @@ pub(in crate::catalog) async fn read(
     drafts.extend(trigger::read(context, &relations).await?);
     drafts.extend(policy::read(context, &relations).await?);
     drafts.extend(statistics::read(context, &relations).await?);
-    if !selection.is_without(Aspect::Statistics) {
+    if context.source.is_server() && !selection.is_without(Aspect::Statistics) {
         let wanted = &selected.relations;
         drafts.extend(optimizer_statistics::read(context, &relations, &indexes, wanted).await?);
     }

@@ -163,7 +163,7 @@ async fn of_relations(context: &Context<'_>) -> Result<HashMap<u32, RelationStat
         columns_of("c", &known)
     );
     let mut states = HashMap::new();
-    for row in context.session.query(&sql).await? {
+    for row in context.source.server()?.query(&sql).await? {
         let state =
             RelationState { rows: row.parse("reltuples")?, arguments: arguments(&row, &known)? };
         states.insert(row.parse("oid")?, state);
@@ -202,7 +202,7 @@ async fn of_columns(
         names.join(", ")
     );
     let mut columns: HashMap<u32, Vec<String>> = HashMap::new();
-    for row in context.session.query(&sql).await? {
+    for row in context.source.server()?.query(&sql).await? {
         // The names of an index's columns are the server's choice and may differ in a copy.
         let column = match row.text("relkind")? {
             "i" | "I" => format!("'attnum', '{}'::smallint", row.parse::<i16>("attnum")?),

@@ -5,6 +5,7 @@ use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
@@ -29,7 +30,7 @@ pub(in crate::catalog) async fn read(
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE {USER_SCHEMA}"
     );
-    for row in context.session.query(&sql).await? {
+    for row in context.ask(Owner::object("pg_policy", "oid"), &sql).await? {
         if let Some(relation) = relations.get(row.parse("polrelid")?) {
             drafts.push(policy(relation, &row)?);
         }

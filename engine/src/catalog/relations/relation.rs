@@ -7,6 +7,7 @@ use crate::catalog::context::Context;
 use crate::catalog::objects::foreign_data;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::column::{self, ColumnFacts};
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{Row, qualified};
 use pgkeep_format::entry::{Column, Kind, Relation, Section, Storage};
@@ -192,7 +193,7 @@ impl Relations {
 
 /// Reads all relations with their columns and parents.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Relations> {
-    let rows = context.session.query(&query()).await?;
+    let rows = context.ask(Owner::object("pg_class", "oid"), &query()).await?;
     let mut list = rows.iter().map(|row| facts(context, row)).collect::<Result<Vec<_>>>()?;
     // By bytes, whatever the server's collation.
     list.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
@@ -205,6 +206,9 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Relations>
         }
     }
     read_parents(context, &mut relations).await?;
+    if context.source.is_server() {
+        read_sizes(context, &mut relations).await?;
+    }
     Ok(relations)
 }
 
@@ -234,10 +238,6 @@ fn query() -> String {
                 CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END AS partkey, \
                 CASE WHEN c.reloftype <> 0 \
                      THEN pg_catalog.format_type(c.reloftype, NULL) END AS of_type, \
-                CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) END \
-                     / pg_catalog.current_setting('block_size')::bigint AS pages, \
-                CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) END \
-                     / pg_catalog.current_setting('block_size')::bigint AS toast_pages, \
                 fs.srvname, {} AS foreign_options \
          FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -256,10 +256,6 @@ fn query() -> String {
 
 fn facts(context: &Context<'_>, row: &Row) -> Result<RelationFacts> {
     let owned = |column: &str| Ok(row.optional(column)?.map(str::to_owned));
-    let blocks = |column: &str| match row.optional(column)? {
-        Some(_) => row.parse::<u64>(column),
-        None => Ok(0),
-    };
     let oid = row.parse("oid")?;
     let options: Vec<String> =
         [owned("options")?, owned("toast_options")?].into_iter().flatten().collect();
@@ -295,8 +291,8 @@ fn facts(context: &Context<'_>, row: &Row) -> Result<RelationFacts> {
             None => None,
         },
         of_type: owned("of_type")?,
-        pages: blocks("pages")?,
-        toast_pages: blocks("toast_pages")?,
+        pages: 0,
+        toast_pages: 0,
         parents: Vec::new(),
         columns: Vec::new(),
         extension: context.extension_of(Address::new("pg_class", oid)),
@@ -307,9 +303,34 @@ async fn read_parents(context: &Context<'_>, relations: &mut Relations) -> Resul
     // A partition that is being detached is on its own already as far as others see.
     let sql = "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits \
                WHERE NOT inhdetachpending ORDER BY inhrelid, inhseqno";
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::object("pg_class", "inhrelid"), sql).await? {
         if let Some(position) = relations.positions.get(&row.parse("inhrelid")?) {
             relations.list[*position].parents.push(row.parse("inhparent")?);
+        }
+    }
+    Ok(())
+}
+
+/// Reads how large tables are: of now, whatever the snapshot.
+async fn read_sizes(context: &Context<'_>, relations: &mut Relations) -> Result<()> {
+    let sql = format!(
+        "SELECT c.oid, pg_catalog.pg_relation_size(c.oid) \
+                  / pg_catalog.current_setting('block_size')::bigint AS pages, \
+                CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) END \
+                  / pg_catalog.current_setting('block_size')::bigint AS toast_pages \
+         FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND {USER_SCHEMA}"
+    );
+    for row in context.source.server()?.query(&sql).await? {
+        let blocks = |column: &str| match row.optional(column)? {
+            Some(_) => row.parse::<u64>(column),
+            None => Ok(0),
+        };
+        if let Some(position) = relations.positions.get(&row.parse("oid")?) {
+            let relation = &mut relations.list[*position];
+            relation.pages = blocks("pages")?;
+            relation.toast_pages = blocks("toast_pages")?;
         }
     }
     Ok(())

@@ -2,11 +2,12 @@
 
 use crate::catalog::context::Context;
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
-use crate::catalog::{Address, Draft};
+use crate::catalog::source::{Owner, Source};
+use crate::catalog::{Address, Draft, SequenceStates};
 use crate::postgres::{Row, identifier, literal};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Kind, Section};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Sequences asked for their value in one query where each must be asked by name; bounds
 /// the length of the query.
@@ -43,7 +44,7 @@ pub(in crate::catalog) async fn read(
                  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
                  AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')";
     let mut drafts = Vec::new();
-    for row in context.session.query(sql).await? {
+    for row in context.ask(Owner::object("pg_class", "seqrelid"), sql).await? {
         let Some(relation) = relations.get(row.parse("seqrelid")?) else { continue };
         let sequence = facts(&row, relation, relations)?;
         match &sequence.owner {
@@ -166,10 +167,16 @@ pub(in crate::catalog) async fn values(
     if sequences.is_empty() {
         return Ok(Vec::new());
     }
-    check_privileges(context, &sequences).await?;
-    let states = match context.major() {
-        ..=17 => states_by_name(context, &sequences).await?,
-        _ => states_by_function(context).await?,
+    let states = match context.source {
+        Source::Server(_) => {
+            check_privileges(context, &sequences).await?;
+            match context.major() {
+                ..=17 => states_by_name(context, &sequences).await?,
+                _ => states_by_function(context).await?,
+            }
+        }
+        Source::Recorder(_) => return Ok(Vec::new()),
+        Source::Image(replay) => replay.sequences.clone(),
     };
     let drafts = sequences.iter().filter_map(|relation| {
         let (value, called) = states.get(&relation.oid)?;
@@ -194,7 +201,7 @@ async fn check_privileges(context: &Context<'_>, sequences: &[&RelationFacts]) -
                CASE c.relkind WHEN 'S' \
                  THEN NOT pg_catalog.has_sequence_privilege(c.oid, 'SELECT') END";
     let mut refused = HashSet::new();
-    for row in context.session.query(sql).await? {
+    for row in context.source.server()?.query(sql).await? {
         refused.insert(row.parse::<u32>("oid")?);
     }
     let names: Vec<String> = sequences
@@ -210,7 +217,7 @@ async fn check_privileges(context: &Context<'_>, sequences: &[&RelationFacts]) -
         .hint(format!("GRANT SELECT ON SEQUENCE {list} TO CURRENT_ROLE;")))
 }
 
-type States = HashMap<u32, (i64, bool)>;
+type States = SequenceStates;
 
 async fn states_by_name(context: &Context<'_>, sequences: &[&RelationFacts]) -> Result<States> {
     let mut states = States::new();
@@ -225,7 +232,7 @@ async fn states_by_name(context: &Context<'_>, sequences: &[&RelationFacts]) -> 
                 )
             })
             .collect();
-        insert(&mut states, &context.session.query(&selects.join(" UNION ALL ")).await?)?;
+        insert(&mut states, &context.source.server()?.query(&selects.join(" UNION ALL ")).await?)?;
     }
     Ok(states)
 }
@@ -236,7 +243,7 @@ async fn states_by_function(context: &Context<'_>) -> Result<States> {
                FROM pg_catalog.pg_sequence c, pg_catalog.pg_get_sequence_data(c.seqrelid) AS d \
                WHERE d.last_value IS NOT NULL";
     let mut states = States::new();
-    insert(&mut states, &context.session.query(sql).await?)?;
+    insert(&mut states, &context.source.server()?.query(sql).await?)?;
     Ok(states)
 }
 

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::relation::Relations;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::qualified;
 use pgkeep_format::entry::{Kind, Section};
@@ -23,7 +24,7 @@ pub(in crate::catalog) async fn read(
          WHERE {USER_SCHEMA}"
     );
     let mut drafts = Vec::new();
-    for row in context.session.query(&sql).await? {
+    for row in context.ask(Owner::object("pg_statistic_ext", "oid"), &sql).await? {
         let Some(relation) = relations.get(row.parse("stxrelid")?) else { continue };
         let (schema, name) = (row.text("nspname")?, row.text("stxname")?);
         let target = format!("STATISTICS {}", qualified(schema, name));

@@ -5,6 +5,7 @@ use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::relation::{RelationFacts, Relations};
 use crate::catalog::relations::view::enabled;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
@@ -31,7 +32,7 @@ pub(in crate::catalog) async fn read(
                          WHERE f.oid = t.tgconstraint AND f.contype = 'f') \
          AND {USER_SCHEMA}"
     );
-    let rows = context.session.query(&sql).await?;
+    let rows = context.ask(Owner::object("pg_trigger", "oid"), &sql).await?;
     let mut parents = HashMap::new();
     let mut told = HashSet::new();
     for row in &rows {

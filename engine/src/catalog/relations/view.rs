@@ -6,6 +6,7 @@ use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
 use crate::catalog::relations::table::column_settings;
 use crate::catalog::relations::table_element::default_alone;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Body, Draft};
 use crate::postgres::identifier;
 use pgkeep_format::entry::{Kind, Section};
@@ -25,7 +26,7 @@ pub(in crate::catalog) async fn read(
          WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't' AND {USER_SCHEMA}"
     );
     let mut drafts = Vec::new();
-    for row in context.session.query(&sql).await? {
+    for row in context.ask(Owner::object("pg_class", "oid"), &sql).await? {
         let Some(facts) = relations.get(row.parse("oid")?) else { continue };
         let rule = Address::new("pg_rewrite", row.parse("rule")?);
         let definition = row.text("definition")?.trim_end_matches(';');
@@ -138,7 +139,7 @@ async fn rules(context: &Context<'_>, relations: &Relations) -> Result<Vec<Draft
          WHERE r.ev_type <> '1' AND {USER_SCHEMA}"
     );
     let mut drafts = Vec::new();
-    for row in context.session.query(&sql).await? {
+    for row in context.ask(Owner::object("pg_rewrite", "oid"), &sql).await? {
         let Some(facts) = relations.get(row.parse("ev_class")?) else { continue };
         let name = row.text("rulename")?;
         let mut draft = facts.part(Kind::Rule, Section::PostData, name);

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::catalog::array;
 use crate::catalog::context::Context;
 use crate::catalog::satellites::acl;
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{identifier, qualified};
 use pgkeep_format::entry::{Kind, Section};
@@ -27,7 +28,7 @@ pub(in crate::catalog) async fn read(
         .collect();
     let whole = drafts.iter().any(|draft| draft.kind == Kind::Database);
     let mut satellites = Vec::new();
-    for row in context.session.query(CHANGED).await? {
+    for row in context.ask(Owner::address("catalog", "oid"), CHANGED).await? {
         let extension = match row.optional("extension")? {
             Some(_) => match extensions.get(&row.parse("extension")?) {
                 Some(extension) => extension.address,
@@ -70,19 +71,19 @@ pub(in crate::catalog) async fn read(
 /// the user's, and of `information_schema` the server does not remember what it gave.
 const CHANGED: &str = "\
 WITH object AS ( \
-  SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS classid, r.oid, 0 AS column_number, \
+  SELECT 'pg_class' AS catalog, 'pg_catalog.pg_class'::pg_catalog.regclass AS classid, r.oid, 0 AS column_number, \
          CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS word, \
          r.relnamespace AS namespace, r.relname AS name, NULL AS attname, '' AS arguments, \
          r.relowner AS owner, r.relacl AS acl, \
          CASE r.relkind WHEN 'S' THEN 's' ELSE 'r' END AS type \
   FROM pg_catalog.pg_class r WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
   UNION ALL \
-  SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, r.oid, a.attnum, 'TABLE', r.relnamespace, \
+  SELECT 'pg_class' AS catalog, 'pg_catalog.pg_class'::pg_catalog.regclass, r.oid, a.attnum, 'TABLE', r.relnamespace, \
          r.relname, a.attname, '', r.relowner, coalesce(a.attacl, '{}'), 'c' \
   FROM pg_catalog.pg_class r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid \
   WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT a.attisdropped \
   UNION ALL \
-  SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, \
+  SELECT 'pg_proc' AS catalog, 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, \
          CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, \
          p.pronamespace, p.proname, NULL, '(' || ( \
            SELECT coalesce(pg_catalog.string_agg( \
@@ -91,23 +92,23 @@ WITH object AS ( \
          ) || ')', p.proowner, p.proacl, 'f' \
   FROM pg_catalog.pg_proc p \
   UNION ALL \
-  SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0, 'TYPE', t.typnamespace, \
+  SELECT 'pg_type' AS catalog, 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0, 'TYPE', t.typnamespace, \
          t.typname, NULL, '', t.typowner, t.typacl, 'T' \
   FROM pg_catalog.pg_type t \
   UNION ALL \
-  SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0, 'SCHEMA', NULL, n.nspname, \
+  SELECT 'pg_namespace' AS catalog, 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0, 'SCHEMA', NULL, n.nspname, \
          NULL, '', n.nspowner, n.nspacl, 'n' \
   FROM pg_catalog.pg_namespace n \
   UNION ALL \
-  SELECT 'pg_catalog.pg_language'::pg_catalog.regclass, l.oid, 0, 'LANGUAGE', NULL, l.lanname, \
+  SELECT 'pg_language' AS catalog, 'pg_catalog.pg_language'::pg_catalog.regclass, l.oid, 0, 'LANGUAGE', NULL, l.lanname, \
          NULL, '', l.lanowner, l.lanacl, 'l' \
   FROM pg_catalog.pg_language l \
   UNION ALL \
-  SELECT 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, w.oid, 0, \
+  SELECT 'pg_foreign_data_wrapper' AS catalog, 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, w.oid, 0, \
          'FOREIGN DATA WRAPPER', NULL, w.fdwname, NULL, '', w.fdwowner, w.fdwacl, 'F' \
   FROM pg_catalog.pg_foreign_data_wrapper w \
   UNION ALL \
-  SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, s.oid, 0, 'FOREIGN SERVER', NULL, \
+  SELECT 'pg_foreign_server' AS catalog, 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, s.oid, 0, 'FOREIGN SERVER', NULL, \
          s.srvname, NULL, '', s.srvowner, s.srvacl, 'S' \
   FROM pg_catalog.pg_foreign_server s \
 ), member AS ( \
@@ -124,9 +125,10 @@ WITH object AS ( \
       WHEN 'SCHEMA' THEN o.name = 'pg_catalog' \
       ELSE coalesce(o.namespace = 'pg_catalog'::pg_catalog.regnamespace, true) END \
 ) \
-SELECT m.extension, m.word, n.nspname, m.name, m.attname, m.arguments, r.rolname AS owner, \
+SELECT m.catalog, m.oid, m.extension, m.word, n.nspname, m.name, m.attname, m.arguments, r.rolname AS owner, \
        coalesce(m.acl, m.standard) AS acl, coalesce(m.initprivs, m.standard) AS initial \
 FROM member m \
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = m.namespace \
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.owner \
-WHERE coalesce(m.acl, m.standard) IS DISTINCT FROM coalesce(m.initprivs, m.standard)";
+WHERE coalesce(m.acl, m.standard) IS DISTINCT FROM coalesce(m.initprivs, m.standard) \
+ORDER BY m.catalog, m.oid, m.column_number";

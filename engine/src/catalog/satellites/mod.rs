@@ -10,8 +10,9 @@ mod said;
 
 use crate::Result;
 use crate::catalog::context::Context;
+use crate::catalog::source::{Owner, Source};
 use crate::catalog::{Address, Draft, Privileges};
-use crate::postgres::{Session, identifier};
+use crate::postgres::identifier;
 use pgkeep_format::entry::Kind;
 use std::collections::HashSet;
 
@@ -24,7 +25,7 @@ pub(in crate::catalog) async fn read(
     drafts: &[Draft],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Draft>> {
-    let roles = roles(context.session).await?;
+    let roles = roles(context.source).await?;
     let mut satellites = Vec::new();
     for draft in drafts {
         satellites.extend(owner(draft));
@@ -61,8 +62,9 @@ fn dropped_roles(privileges: &Privileges, roles: &HashSet<String>) -> Result<Opt
 }
 
 /// The names of all roles.
-pub(in crate::catalog) async fn roles(session: &Session) -> Result<HashSet<String>> {
-    let rows = session.query("SELECT rolname FROM pg_catalog.pg_roles").await?;
+pub(in crate::catalog) async fn roles(source: &Source<'_>) -> Result<HashSet<String>> {
+    let sql = "SELECT rolname FROM pg_catalog.pg_roles ORDER BY rolname";
+    let rows = source.ask(Owner::Whole, sql).await?;
     rows.iter().map(|row| Ok(row.text("rolname")?.to_owned())).collect()
 }
 

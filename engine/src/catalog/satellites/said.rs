@@ -4,6 +4,7 @@
 use super::{FIRST_USER_OID, column_name, is_public, satellite};
 use crate::Result;
 use crate::catalog::context::{Context, catalog};
+use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier, literal, qualified};
 use pgkeep_format::entry::Kind;
@@ -55,7 +56,7 @@ async fn comments(
     let mut comments = Vec::new();
     let mut public = drafts.iter().find(|draft| is_public(draft));
     let sql = query("pg_description", "pg_shdescription", "d.description");
-    for row in &context.session.query(&sql).await? {
+    for row in &context.ask(Owner::address("catalog", "objoid"), &sql).await? {
         let Some((mut comment, target)) = index.find(row, Kind::Comment)? else { continue };
         let text = row.text("description")?;
         if public.is_some_and(|public| comment.belongs_to == public.address) {
@@ -79,7 +80,7 @@ async fn comments(
 async fn labels(context: &Context<'_>, index: &Index<'_>) -> Result<Vec<Draft>> {
     let mut labels = Vec::new();
     let sql = query("pg_seclabel", "pg_shseclabel", "d.provider, d.label");
-    for row in &context.session.query(&sql).await? {
+    for row in &context.ask(Owner::address("catalog", "objoid"), &sql).await? {
         let Some((mut label, target)) = index.find(row, Kind::SecurityLabel)? else { continue };
         label.body = format!(
             "SECURITY LABEL FOR {} ON {target} IS {};",

@@ -2,6 +2,7 @@
 
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::selection::server_names::{Candidate, Matcher, Missing};
+use crate::catalog::source::Source;
 use crate::catalog::{Address, Aspect, Draft, Provider, Selection};
 use crate::postgres::{Session, qualified};
 use crate::{Error, Result};
@@ -64,7 +65,7 @@ enum Scope {
 /// # Errors
 /// As [`read`](crate::catalog::read).
 pub async fn lock_targets(session: &Session, selection: &Selection) -> Result<Vec<LockTarget>> {
-    let selected = resolve(session, selection).await?;
+    let selected = resolve(&Source::Server(session), selection).await?;
     let rows = session
         .query(&format!(
             "SELECT c.oid, n.nspname, c.relname, c.relkind \
@@ -96,21 +97,22 @@ pub async fn lock_targets(session: &Session, selection: &Selection) -> Result<Ve
 
 /// Asks the server what the patterns match.
 pub(in crate::catalog) async fn resolve(
-    session: &Session,
+    source: &Source<'_>,
     selection: &Selection,
 ) -> Result<Selected> {
     if !selection.names_relations() {
-        return resolve_visible(session, selection).await;
+        return resolve_visible(source, selection).await;
     }
     // A pattern without a schema means what the role sees by itself, as psql shows it.
+    let session = source.server()?;
     session.execute("RESET search_path").await?;
-    let selected = resolve_visible(session, selection).await?;
+    let selected = resolve_visible(source, selection).await?;
     session.execute("SET search_path = ''").await?;
     Ok(selected)
 }
 
-async fn resolve_visible(session: &Session, selection: &Selection) -> Result<Selected> {
-    let matcher = Matcher { session };
+async fn resolve_visible(source: &Source<'_>, selection: &Selection) -> Result<Selected> {
+    let matcher = Matcher { source };
     let mut warnings = Vec::new();
     let included = matcher.schemas(&selection.schemas, Missing::Error).await?;
     let excluded_schemas =
@@ -224,7 +226,7 @@ async fn row_filters(matcher: &Matcher<'_>, selection: &Selection) -> Result<Has
             let table = qualified(&relation.schema, &relation.name);
             // A line of its own: the condition may end with a comment.
             let sql = format!("SELECT FROM ONLY {table} WHERE ({condition}\n) LIMIT 0");
-            matcher.session.query(&sql).await.map_err(|error| {
+            matcher.source.server()?.query(&sql).await.map_err(|error| {
                 let message = format!("condition for {table} is not valid: {condition}");
                 Error::new(error.kind(), message).because(error)
             })?;

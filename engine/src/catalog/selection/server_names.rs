@@ -2,7 +2,8 @@
 
 use crate::catalog::objects::schemas::USER_SCHEMA;
 use crate::catalog::selection::pattern::{self, Pattern};
-use crate::postgres::{Session, literal};
+use crate::catalog::source::{Owner, Source};
+use crate::postgres::literal;
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashMap, HashSet};
 
@@ -41,7 +42,7 @@ impl Missing<'_> {
 }
 
 pub(super) struct Matcher<'a> {
-    pub(super) session: &'a Session,
+    pub(super) source: &'a Source<'a>,
 }
 
 /// A relation as selection sees it.
@@ -61,11 +62,18 @@ pub(super) struct Candidate {
 
 impl Matcher<'_> {
     pub(super) async fn all(&self) -> Result<Vec<Candidate>> {
+        // A matter of who asks, and of whole schemas: nothing that an image can follow.
+        let readable = match self.source {
+            Source::Server(_) => {
+                "pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind \
+                   WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') \
+                   ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END"
+            }
+            Source::Recorder(_) | Source::Image(_) => "true",
+        };
         let sql = format!(
             "SELECT c.oid, n.nspname, c.relname, c.relpersistence, d.refobjid, d.deptype, \
-                    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind \
-                      WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') \
-                      ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END AS readable \
+                    {readable} AS readable \
              FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              LEFT JOIN pg_catalog.pg_depend d ON c.relkind = 'S' \
@@ -76,7 +84,7 @@ impl Matcher<'_> {
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't' \
              AND {USER_SCHEMA}"
         );
-        let rows = self.session.query(&sql).await?;
+        let rows = self.source.ask(Owner::object("pg_class", "oid"), &sql).await?;
         rows.iter()
             .map(|row| {
                 let owner = row.optional("refobjid")?.map(|_| row.parse("refobjid")).transpose()?;
@@ -106,7 +114,7 @@ impl Matcher<'_> {
                 "SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {} AND {USER_SCHEMA}",
                 matches("n.nspname", &pattern.name)
             );
-            let rows = self.session.query(&sql).await?;
+            let rows = self.source.server()?.query(&sql).await?;
             if rows.is_empty() {
                 missing.report("schema", text)?;
             }
@@ -137,7 +145,7 @@ impl Matcher<'_> {
                  AND {} AND {place} AND {USER_SCHEMA}",
                 matches("c.relname", &pattern.name)
             );
-            let rows = self.session.query(&sql).await?;
+            let rows = self.source.server()?.query(&sql).await?;
             if rows.is_empty() {
                 missing.report("table", text)?;
             }
@@ -160,7 +168,7 @@ impl Matcher<'_> {
         }
         let sql = "SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i";
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-        for row in self.session.query(sql).await? {
+        for row in self.source.server()?.query(sql).await? {
             children.entry(row.parse("inhparent")?).or_default().push(row.parse("inhrelid")?);
         }
         let mut todo: Vec<u32> = found.iter().copied().collect();
@@ -184,7 +192,7 @@ impl Matcher<'_> {
             let pattern = pattern::for_schema(text)?;
             let sql =
                 format!("SELECT name FROM ({sql}) n WHERE {}", matches("name", &pattern.name));
-            let rows = self.session.query(&sql).await?;
+            let rows = self.source.server()?.query(&sql).await?;
             if rows.is_empty() {
                 missing.report(what, text)?;
             }
@@ -198,7 +206,7 @@ impl Matcher<'_> {
     async fn check_database(&self, text: &str, pattern: &Pattern) -> Result<()> {
         let Some(database) = &pattern.database else { return Ok(()) };
         let sql = format!("SELECT WHERE {}", matches("pg_catalog.current_database()", database));
-        if self.session.query(&sql).await?.is_empty() {
+        if self.source.server()?.query(&sql).await?.is_empty() {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("pattern \"{text}\" names another database"),
