@@ -3,8 +3,8 @@
 //! Use cases stand on services, services on the outside world; nothing points back:
 //!
 //! ```text
-//! use cases   backup  restore  export  verify      never name each other
-//! services    repository  catalog  seal  postgres
+//! use cases   backup  restore  stream  export  verify      never name each other
+//! services    fold  repository  catalog  seal  postgres
 //! outside     store
 //! ```
 
@@ -13,6 +13,8 @@ pub mod catalog;
 pub mod clock;
 pub mod error;
 pub mod export;
+pub mod fold;
+mod lsn;
 mod new_file;
 pub mod postgres;
 pub mod progress;
@@ -20,9 +22,11 @@ pub mod repository;
 pub mod restore;
 pub mod seal;
 pub mod store;
+pub mod stream;
 #[cfg(test)]
 mod structure;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};
+pub use lsn::Lsn;
 pub use new_file::NewFile;

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 const MODULES: &[&str] = &[
     "backup",
     "restore",
+    "stream",
     "export",
     "verify",
+    "fold",
     "repository",
     "catalog",
     "seal",
@@ -19,9 +21,11 @@ const MODULES: &[&str] = &[
 /// What each module may name besides itself, `error`, `progress` and `clock`.
 const ARROWS: &[(&str, &[&str])] = &[
     ("backup", &["repository", "catalog", "seal", "postgres", "store"]),
-    ("restore", &["repository", "catalog", "postgres"]),
+    ("restore", &["fold", "repository", "catalog", "postgres"]),
+    ("stream", &["repository", "seal", "postgres"]),
     ("export", &["repository", "catalog", "seal", "postgres"]),
     ("verify", &["repository", "seal", "store"]),
+    ("fold", &["repository", "seal"]),
     ("repository", &["seal", "store"]),
     ("catalog", &["postgres"]),
     ("seal", &[]),

@@ -378,6 +378,10 @@ pub struct Data {
     /// Bytes of all rows, plain.
     #[n(5)]
     pub bytes: u64,
+    /// OID of the table in the database that was backed up: what a change stream calls it.
+    /// Absent where the rows are not those of a table.
+    #[n(6)]
+    pub table: Option<u32>,
 }
 
 /// How a row of a stream is written.

@@ -44,11 +44,11 @@ pub enum FrameType {
     Entries,
     /// The ids of a stream's chunks, in clear.
     List,
-    /// The sealed part of a manifest.
+    /// The sealed part of a manifest or segment.
     Manifest,
     /// The footer of a pack, in clear.
     Footer,
-    /// Changes of the change stream; reserved.
+    /// Changes of the change stream.
     Changes,
     /// Pages of a relation's file; reserved.
     Pages,

@@ -20,10 +20,13 @@
 //! | [`entry`] | one catalog object of a backup |
 //! | [`catalog_image`] | the catalogs of one moment, as answers to catalog queries |
 //! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
+//! | [`segment`] | a run of the change stream, in the order of commits |
+//! | [`change`] | one change of one table's row |
 //! | [`single_file`] | a whole repository with one backup in one file |
 
 pub mod catalog_image;
 pub mod cbor;
+pub mod change;
 pub mod config;
 pub mod entry;
 mod error;
@@ -37,6 +40,7 @@ pub mod name;
 pub mod object;
 pub mod pack;
 mod reader;
+pub mod segment;
 pub mod single_file;
 pub mod stream;
 

@@ -29,3 +29,5 @@ pub const NAME_LEN_MAX: usize = 255;
 pub const FILE_OBJECTS_MAX: usize = 1 << 20;
 /// Arrays and maps inside one another in a structured value.
 pub const NESTING_MAX: usize = 16;
+/// Columns of a table, as PostgreSQL has it.
+pub const COLUMNS_MAX: usize = 1664;

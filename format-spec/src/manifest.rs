@@ -187,11 +187,34 @@ pub struct Database {
     /// Position of the stream that holds its entries.
     #[n(5)]
     pub entries_stream: u32,
+    /// Of a backup from a standby: where replay had been halted when the snapshot was taken,
+    /// so that exactly what committed up to there is in it. `snapshot` tells that of a
+    /// primary only.
+    #[n(6)]
+    pub replayed: Option<u64>,
 }
 
 /// Writes the body of a manifest from its clear part and its sealed frame.
 #[must_use]
 pub fn encode_body(clear: &ClearPart, sealed_frame: &[u8]) -> Vec<u8> {
+    encode_clear(clear, sealed_frame)
+}
+
+/// Reads the body of a manifest: its clear part, checked, and the bytes of its sealed
+/// frame, whose header is checked and which is as long as it says.
+///
+/// # Errors
+/// [`FormatError`] when it breaks a rule.
+pub fn decode_body(body: &[u8]) -> Result<(ClearPart, &[u8]), FormatError> {
+    let (clear, sealed): (ClearPart, _) =
+        decode_clear("manifest", body, frame::FrameType::Manifest)?;
+    check_features("manifest", &clear.features)?;
+    clear.streams.iter().try_for_each(Stream::validate)?;
+    Ok((clear, sealed))
+}
+
+/// Writes a body of a clear part and a sealed frame.
+pub(crate) fn encode_clear<T: Encode<()>>(clear: &T, sealed_frame: &[u8]) -> Vec<u8> {
     let clear = cbor::encode(clear);
     // The writer keeps CLEAR_LEN_MAX; a clear part beyond u32 is refused by every reader.
     let clear_len = u32::try_from(clear.len()).unwrap_or(u32::MAX);
@@ -202,23 +225,20 @@ pub fn encode_body(clear: &ClearPart, sealed_frame: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Reads the body of a manifest: its clear part, checked, and the bytes of its sealed
-/// frame, whose header is checked and which is as long as it says.
-///
-/// # Errors
-/// [`FormatError`] when it breaks a rule.
-pub fn decode_body(body: &[u8]) -> Result<(ClearPart, &[u8]), FormatError> {
-    let mut reader = Reader::new("manifest", body);
+/// Reads a body of a clear part and a sealed frame of a type.
+pub(crate) fn decode_clear<'b, T: Decode<'b, ()>>(
+    what: &'static str,
+    body: &'b [u8],
+    frame_type: frame::FrameType,
+) -> Result<(T, &'b [u8]), FormatError> {
+    let mut reader = Reader::new(what, body);
     let clear_len = limited("clear part length", reader.u32()?.into(), limits::CLEAR_LEN_MAX)?;
     let clear_bytes = reader.take(usize::try_from(clear_len).unwrap_or(usize::MAX))?;
     let sealed = reader.take(reader.remaining())?;
-    let clear: ClearPart = cbor::decode("manifest", clear_bytes)?;
-    check_features("manifest", &clear.features)?;
-    clear.streams.iter().try_for_each(Stream::validate)?;
+    let clear = cbor::decode(what, clear_bytes)?;
     let header = frame::FrameHeader::decode(sealed)?;
-    if header.frame_type != frame::FrameType::Manifest || header.frame_len() != sealed.len() as u64
-    {
-        return Err(FormatError::invalid("manifest", "its sealed part is not one frame"));
+    if header.frame_type != frame_type || header.frame_len() != sealed.len() as u64 {
+        return Err(FormatError::invalid(what, "its sealed part is not one frame"));
     }
     Ok((clear, sealed))
 }

@@ -9,9 +9,11 @@
 //! | `packs/<two digits>/<pack id>` | frames |
 //! | `indexes/<object id>` | where chunks lie; a cache |
 //! | `backups/<backup id>` | a manifest |
+//! | `changes/<two digits>/<pack id>` | frames of changes |
+//! | `streams/<series id>/<first>-<last>-<object id>` | a segment of a change stream |
 
 use crate::FormatError;
-use crate::id::{BackupId, KeyId, ObjectId, PackId};
+use crate::id::{BackupId, KeyId, ObjectId, PackId, SeriesId};
 use crate::limits;
 use std::fmt;
 
@@ -25,6 +27,10 @@ pub const PACKS: &str = "packs/";
 pub const INDEXES: &str = "indexes/";
 /// The prefix of all manifests.
 pub const BACKUPS: &str = "backups/";
+/// The prefix of all change packs.
+pub const CHANGES: &str = "changes/";
+/// The prefix of all segments.
+pub const STREAMS: &str = "streams/";
 
 /// The name of an object of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +45,24 @@ pub enum ObjectName {
     Index(ObjectId),
     /// A manifest.
     Backup(BackupId),
+    /// A pack that holds changes.
+    ChangePack(PackId),
+    /// A segment.
+    Segment(SegmentName),
+}
+
+/// The name of a segment: where in the WAL it begins and ends, in 16 hexadecimal digits
+/// each, so that a listing tells which are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentName {
+    /// The stream.
+    pub stream: SeriesId,
+    /// Where it begins.
+    pub first: u64,
+    /// Where it ends.
+    pub last: u64,
+    /// The segment.
+    pub id: ObjectId,
 }
 
 /// The name of a key object; holds a checksum because an age file has none of its own.
@@ -67,6 +91,8 @@ impl ObjectName {
             "packs" => Self::Pack(PackId::parse(rest.get(3..).ok_or_else(invalid)?)?),
             "indexes" => Self::Index(ObjectId::parse(rest)?),
             "backups" => Self::Backup(BackupId::parse(rest)?),
+            "changes" => Self::ChangePack(PackId::parse(rest.get(3..).ok_or_else(invalid)?)?),
+            "streams" => Self::Segment(SegmentName::parse(rest).ok_or_else(invalid)?),
             _ => return Err(invalid()),
         };
         if name.to_string() != text {
@@ -112,6 +138,17 @@ impl KeyName {
     }
 }
 
+impl SegmentName {
+    fn parse(text: &str) -> Option<Self> {
+        let (stream, rest) = text.split_once('/')?;
+        let mut parts = rest.split('-');
+        let lsn = |text: &str| u64::from_str_radix(text, 16).ok();
+        let (first, last) = (lsn(parts.next()?)?, lsn(parts.next()?)?);
+        let id = ObjectId::parse(parts.next()?).ok()?;
+        Some(Self { stream: SeriesId::parse(stream).ok()?, first, last, id })
+    }
+}
+
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -123,6 +160,10 @@ impl fmt::Display for ObjectName {
             Self::Pack(id) => write!(f, "{PACKS}{:02x}/{id}", id.0[0]),
             Self::Index(id) => write!(f, "{INDEXES}{id}"),
             Self::Backup(id) => write!(f, "{BACKUPS}{id}"),
+            Self::ChangePack(id) => write!(f, "{CHANGES}{:02x}/{id}", id.0[0]),
+            Self::Segment(SegmentName { stream, first, last, id }) => {
+                write!(f, "{STREAMS}{stream}/{first:016x}-{last:016x}-{id}")
+            }
         }
     }
 }
@@ -141,6 +182,13 @@ mod tests {
             ObjectName::Pack(PackId([0xfe; 16])),
             ObjectName::Index(ObjectId([1; 16])),
             ObjectName::Backup(BackupId([2; 16])),
+            ObjectName::ChangePack(PackId([3; 16])),
+            ObjectName::Segment(SegmentName {
+                stream: SeriesId([4; 16]),
+                first: 1,
+                last: u64::MAX,
+                id: ObjectId([5; 16]),
+            }),
         ] {
             assert_eq!(ObjectName::parse(&name.to_string()), Ok(name));
         }
@@ -163,6 +211,9 @@ mod tests {
             "keys/07-00.age",
             "config/99999999999",
             "config/00000000",
+            "streams/0/1-2-3",
+            &format!("streams/{}/{:016x}-{:x}-{}", SeriesId([1; 16]), 1, 2, ObjectId([1; 16])),
+            &format!("streams/../{:016x}-{:016x}-{}", 1, 2, ObjectId([1; 16])),
         ] {
             assert!(ObjectName::parse(text).is_err(), "{text}");
         }

@@ -35,7 +35,7 @@ pub enum ObjectType {
     Manifest,
     /// A repository in one file.
     SingleFile,
-    /// A run of the change stream; reserved.
+    /// A run of the change stream.
     ChangeSegment,
 }
 

@@ -163,15 +163,16 @@ fn clear_part() -> impl Strategy<Value = ClearPart> {
 fn sealed_part() -> impl Strategy<Value = SealedPart> {
     let texts = (".*", vec(".*", 0..3), vec(".*", 0..3));
     let numbers = (any::<u64>(), any::<[u32; 2]>(), any::<Option<u32>>());
-    let database = (".*", ".*", any::<u64>(), any::<u32>());
+    let database = (".*", ".*", any::<u64>(), any::<u32>(), any::<Option<u64>>());
     (btree_map(".*", database, 1..4), texts, numbers).prop_map(
         |(databases, (host, warnings, selection), (system_identifier, n, globals_stream))| {
-            let database = |(name, (encoding, snapshot, lsn, entries_stream))| Database {
+            let database = |(name, (encoding, snapshot, lsn, entries_stream, replayed))| Database {
                 name,
                 encoding,
                 snapshot,
                 lsn,
                 entries_stream,
+                replayed,
             };
             SealedPart {
                 databases: databases.into_iter().map(database).collect(),
@@ -238,8 +239,16 @@ fn data() -> impl Strategy<Value = Data> {
         RowEncoding::CopyBinary,
         RowEncoding::Cbor,
     ]);
-    (any::<u32>(), encoding, vec(".*", 0..4), any::<u64>(), any::<u64>()).prop_map(
-        |(stream, encoding, columns, rows, bytes)| Data { stream, encoding, columns, rows, bytes },
+    let sums = (any::<u64>(), any::<u64>());
+    (any::<u32>(), encoding, vec(".*", 0..4), sums, any::<Option<u32>>()).prop_map(
+        |(stream, encoding, columns, (rows, bytes), table)| Data {
+            stream,
+            encoding,
+            columns,
+            rows,
+            bytes,
+            table,
+        },
     )
 }
 

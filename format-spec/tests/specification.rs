@@ -4,13 +4,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use minicbor::data::Type;
+use pgkeep_format::change::{self, Action, Change, OldRow};
 use pgkeep_format::entry::{Column, Data, Entry, Kind, Relation, RowEncoding, Section, Storage};
 use pgkeep_format::frame::{self, Codec, FrameHeader, FrameType, InnerHeader, Suite};
-use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId, VerifyKey};
+use pgkeep_format::id::{
+    BackupId, ChunkId, KeyId, ObjectId, PackId, RepositoryId, SeriesId, VerifyKey,
+};
 use pgkeep_format::key::{self, KeyMaterial};
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{self, FooterEntry};
+use pgkeep_format::segment::{
+    self, ChangeChunk, Mark, RelationVersion, Run, SequenceState, Transaction, VersionColumn,
+};
 use pgkeep_format::single_file::{self, DirectoryEntry, RecordHeader};
 use pgkeep_format::stream::{self, ChunkReference, Stream};
 use pgkeep_format::{cbor, config, index, limits, manifest};
@@ -227,6 +233,7 @@ fn the_limits_are_those_of_the_table() {
         ("PARTIES_MAX", limits::PARTIES_MAX as u64),
         ("NAME_LEN_MAX", limits::NAME_LEN_MAX as u64),
         ("FILE_OBJECTS_MAX", limits::FILE_OBJECTS_MAX as u64),
+        ("COLUMNS_MAX", limits::COLUMNS_MAX as u64),
         ("NESTING_MAX", limits::NESTING_MAX as u64),
     ]);
     assert_eq!(said, kept);
@@ -404,6 +411,7 @@ fn structured_values_have_the_keys_of_the_tables() {
         snapshot: "1:1:".into(),
         lsn: 1,
         entries_stream: 0,
+        replayed: Some(1),
     };
     check_keys(
         "Sealed part",
@@ -419,9 +427,103 @@ fn structured_values_have_the_keys_of_the_tables() {
         },
     );
     check_keys("Database", &database);
+    check_segment_keys();
     let directory_entry = DirectoryEntry { name: "a/b".into(), offset: 64, len: 0 };
     check_keys("DirectoryEntry", &directory_entry);
     check_keys("Directory", &single_file::Directory { objects: vec![directory_entry] });
+}
+
+fn check_segment_keys() {
+    check_keys(
+        "Clear part of a segment",
+        &segment::ClearPart {
+            id: ObjectId([1; 16]),
+            features: vec![],
+            stream: SeriesId([2; 16]),
+            first: 1,
+            last: 2,
+            transactions: 1,
+            known_until: 3,
+            greatest_xid: 4,
+            begins: true,
+            written_at: 5,
+            program: "p".into(),
+            keys: vec![],
+            packs: vec![],
+            stored_bytes: 6,
+            timeline: 1,
+        },
+    );
+    let begin = segment::Begin {
+        snapshot: "1:1:".into(),
+        system_identifier: 1,
+        database: "d".into(),
+        slot: "s".into(),
+        encoding: "UTF8".into(),
+        server_version: 180_000,
+    };
+    let column = VersionColumn { name: "c".into(), type_oid: 23, type_modifier: -1, is_key: true };
+    let relation = RelationVersion {
+        oid: 1,
+        schema: "s".into(),
+        name: "t".into(),
+        replica_identity: "d".into(),
+        columns: vec![column.clone()],
+    };
+    let chunk =
+        ChangeChunk { id: ChunkId([1; 32]), pack: 0, offset: 64, stored_len: 9, continues: false };
+    let run = Run { relation: 0, chunks: vec![chunk], changes: 1, bytes: 9 };
+    let transaction = Transaction { xid: 1, lsn: 1, end: 2, time: 3 };
+    let mark = Mark { name: "m".into(), after: 1, lsn: 2, time: 3 };
+    let sequence =
+        SequenceState { schema: "s".into(), name: "q".into(), last_value: 1, is_called: true };
+    check_keys("Begin", &begin);
+    check_keys("Transaction", &transaction);
+    check_keys("RelationVersion", &relation);
+    check_keys("VersionColumn", &column);
+    check_keys("Run", &run);
+    check_keys("ChangeChunk", &chunk);
+    check_keys("Mark", &mark);
+    check_keys("SequenceState", &sequence);
+    check_keys(
+        "Sealed part of a segment",
+        &segment::SealedPart {
+            begin: Some(begin),
+            transactions: vec![transaction],
+            relations: vec![relation],
+            runs: vec![run],
+            rolled_back: Some(vec![]),
+            marks: vec![mark],
+            sequences: Some(vec![sequence]),
+            unpublished: Some(vec![1]),
+        },
+    );
+}
+
+#[test]
+fn changes_lie_as_the_table_says() {
+    let change = Change {
+        action: Action::Update,
+        member: 7,
+        old: Some(OldRow { is_whole: true, row: b"old" }),
+        unchanged: vec![],
+        new: b"",
+    };
+    let mut bytes = Vec::new();
+    change.encode(&mut bytes).unwrap();
+    check_layout(
+        "Change",
+        &bytes[..change::HEADER_LEN],
+        &[
+            ("length", le(15, 4)),
+            ("action", vec![2]),
+            ("flags", vec![3]),
+            ("unchanged", le(0, 2)),
+            ("member", le(7, 4)),
+            ("old length", le(3, 4)),
+        ],
+    );
+    assert_eq!(&bytes[change::HEADER_LEN..], b"old");
 }
 
 #[test]
@@ -442,8 +544,14 @@ fn entries_have_the_keys_of_the_tables() {
         parents: vec![],
     };
     let storage = Storage { tablespace: Some("t".into()), access_method: Some("a".into()) };
-    let data =
-        Data { stream: 1, encoding: RowEncoding::CopyText, columns: vec![], rows: 0, bytes: 0 };
+    let data = Data {
+        stream: 1,
+        encoding: RowEncoding::CopyText,
+        columns: vec![],
+        rows: 0,
+        bytes: 0,
+        table: Some(1),
+    };
     check_keys("Column", &column);
     check_keys("Relation", &relation);
     check_keys("Data", &data);

@@ -14,7 +14,7 @@ use pgkeep_format::object::{self, ObjectHeader};
 use pgkeep_format::pack::{self, FooterEntry};
 use pgkeep_format::single_file::{self, Directory, RecordHeader};
 use pgkeep_format::stream::{self, Stream};
-use pgkeep_format::{FormatError, cbor, config::Config, index, key, manifest};
+use pgkeep_format::{FormatError, cbor, config::Config, index, key, manifest, segment};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -374,7 +374,11 @@ fn check_object(name: &str, object: &[u8]) -> &'static str {
             }
             "key"
         }
-        ObjectName::Pack(id) => {
+        ObjectName::Segment(name) => {
+            assert_eq!(segment::decode_body(signed().body).unwrap().0.id, name.id);
+            "segment"
+        }
+        ObjectName::Pack(id) | ObjectName::ChangePack(id) => {
             assert_eq!(ObjectHeader::decode(object).unwrap().id, id.0);
             check_pack(object);
             "pack"

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod change_stream;
 mod connections;
 mod consistency;
 mod damage;
@@ -23,6 +24,7 @@ mod listing;
 mod logins;
 mod lying_server;
 mod managed;
+mod moments;
 mod odd_rows;
 mod oracle;
 mod random_rows;

@@ -14,6 +14,7 @@ mod repository;
 mod restore;
 mod selection;
 mod shell;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -25,9 +26,10 @@ pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
 pub(crate) use repository::RepositoryArgs;
-pub(crate) use restore::RestoreArgs;
+pub(crate) use restore::{MomentArgs, RestoreArgs};
 pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
+pub(crate) use stream::{Keyless, MarkArgs, SetupArgs, StreamArgs, TeardownArgs};
 pub(crate) use verify::VerifyArgs;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -78,6 +80,10 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Ls(LsArgs),
     Verify(VerifyArgs),
+    Setup(SetupArgs),
+    Stream(StreamArgs),
+    Mark(MarkArgs),
+    Teardown(TeardownArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

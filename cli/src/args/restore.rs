@@ -27,8 +27,12 @@ pub(crate) struct RestoreArgs {
     pub(crate) repository: RepositoryArgs,
 
     /// The backup: the first digits of its id, or latest
-    #[arg(long, value_name = "ID", default_value = "latest", help_heading = "Repository")]
-    pub(crate) backup: String,
+    #[arg(long, value_name = "ID", help_heading = "Repository")]
+    backup: Option<String>,
+
+    /// The moment to restore to, if not that of the backup.
+    #[command(flatten)]
+    pub(crate) moment: MomentArgs,
 
     /// How to reach the database to restore into.
     #[command(flatten)]
@@ -158,7 +162,54 @@ pub(crate) struct RestoreArgs {
 /// The heading of what belongs to no database, and of backups of several.
 const SERVER: &str = "Server";
 
+/// A moment that the change stream has.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Moment")]
+pub(crate) struct MomentArgs {
+    /// As it was at a time: all that committed up to then, in the order of the WAL
+    ///
+    /// A time is written as PostgreSQL writes it, '2026-11-22 14:05:00+01'; without a zone it is
+    /// of this machine's. The backup to begin with is the newest before the moment, unless
+    /// --backup names one.
+    #[arg(long, value_name = "TIME", value_parser = values::time, group = "moment",
+          conflicts_with_all = ["file", "all_databases", "only", "globals"])]
+    pub(crate) to_time: Option<i64>,
+
+    /// As it was at a position in the WAL
+    #[arg(long, value_name = "LSN", value_parser = values::lsn, group = "moment",
+          conflicts_with_all = ["file", "all_databases", "only", "globals"])]
+    pub(crate) to_lsn: Option<u64>,
+
+    /// As it was when a transaction had committed
+    #[arg(long, value_name = "XID", group = "moment",
+          conflicts_with_all = ["file", "all_databases", "only", "globals"])]
+    pub(crate) to_xid: Option<u64>,
+
+    /// As it was at a mark that `pgkeep mark` made; at the newest of that name
+    #[arg(long, value_name = "NAME", group = "moment",
+          conflicts_with_all = ["file", "all_databases", "only", "globals"])]
+    pub(crate) to_name: Option<String>,
+
+    /// As it is at the end of the change stream
+    #[arg(long, group = "moment",
+          conflicts_with_all = ["file", "all_databases", "only", "globals"])]
+    pub(crate) to_latest: bool,
+
+    /// Leave out what committed at the moment itself: restore to just before it
+    #[arg(long, requires = "moment", conflicts_with = "to_latest")]
+    pub(crate) exclusive: bool,
+
+    /// Bytes that may be used to fold the changes of a table
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes, default_value = "256MiB")]
+    pub(crate) memory: u64,
+}
+
 impl RestoreArgs {
+    /// The backup that was asked for.
+    pub(crate) fn backup(&self) -> Option<&str> {
+        self.backup.as_deref()
+    }
+
     /// How many connections work side by side.
     ///
     /// # Errors

@@ -117,5 +117,5 @@ fn lists_are_repeated_options() {
     assert_eq!(args.selection.tables, ["a", "b.c"]);
     assert_eq!(args.selection.exclude_tables, ["d"]);
     assert_eq!(args.rename_schemas, [("a".to_owned(), "b".to_owned())]);
-    assert_eq!(args.backup, "latest");
+    assert_eq!(args.backup(), None);
 }

@@ -100,6 +100,43 @@ pub(super) fn row_filter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Reads a number of bytes: a whole number, then `kB`, `MB`, `GB` or `TB` as PostgreSQL means
+/// them, or `KiB`, `MiB`, `GiB`, `TiB`, which are the same; bytes without a unit.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let expected = || "expected a whole number with MiB or GiB, such as 16MiB".to_owned();
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "kB" | "KiB" => 10,
+        "MB" | "MiB" => 20,
+        "GB" | "GiB" => 30,
+        "TB" | "TiB" => 40,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(expected)
+}
+
+/// Reads a time as PostgreSQL writes it or as RFC 3339 does, to microseconds since 1970 UTC; of
+/// this machine's zone where none is said.
+pub(super) fn time(text: &str) -> Result<i64, String> {
+    let text = text.trim();
+    let moment = text.parse::<jiff::Timestamp>().or_else(|_| {
+        let local = text.parse::<jiff::civil::DateTime>()?;
+        Ok::<_, jiff::Error>(local.to_zoned(jiff::tz::TimeZone::system())?.timestamp())
+    });
+    moment
+        .map(|moment| moment.as_microsecond())
+        .map_err(|_| "expected a time, such as '2026-11-22 14:05:00+01'".to_owned())
+}
+
+/// Reads a position in the WAL.
+pub(super) fn lsn(text: &str) -> Result<u64, String> {
+    text.parse::<pgkeep_engine::Lsn>().map(|lsn| lsn.0)
+}
+
 /// Reads a number of connections.
 pub(super) fn jobs(text: &str) -> Result<NonZeroUsize, String> {
     let jobs = text.parse().ok().filter(|jobs: &NonZeroUsize| jobs.get() <= JOBS_MAX);

@@ -1,11 +1,13 @@
-//! `pgkeep list`: the backups of a repository, the newest last.
+//! `pgkeep list`: the backups of a repository, the newest last, and what its change streams let
+//! restore.
 
-use super::view::BackupView;
+use super::view::{BackupView, SHORT_ID_LEN, lsn};
 use crate::access::{Context, Reads};
 use crate::args::ListArgs;
 use crate::exit::{Exit, kind_name};
-use crate::output::{Align, Table, bytes, count, local_time, printable};
+use crate::output::{Align, Table, bytes, count, local_time, printable, rfc3339};
 use pgkeep_engine::Result;
+use pgkeep_engine::fold::{self, Window};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -15,6 +17,39 @@ struct Listing {
     encrypted: bool,
     backups: Vec<BackupView>,
     unreadable: Vec<Unreadable>,
+    windows: Vec<WindowView>,
+}
+
+#[derive(Debug, Serialize)]
+struct WindowView {
+    stream: String,
+    /// Absent without the identity.
+    database: Option<String>,
+    begins_lsn: String,
+    ends_lsn: String,
+    known_until: Option<String>,
+    segments: u64,
+    /// The first backup from which on every moment can be restored.
+    from_backup: Option<String>,
+    from_lsn: Option<String>,
+    #[serde(skip)]
+    known_until_micros: i64,
+}
+
+impl WindowView {
+    fn of(window: &Window) -> Self {
+        Self {
+            stream: window.stream.to_string(),
+            database: window.database.clone(),
+            begins_lsn: lsn(window.begins),
+            ends_lsn: lsn(window.ends),
+            known_until: (window.segments > 0).then(|| rfc3339(window.known_until)).flatten(),
+            segments: window.segments as u64,
+            from_backup: window.from.map(|(backup, _)| backup.to_string()),
+            from_lsn: window.from.map(|(_, from)| lsn(from)),
+            known_until_micros: window.known_until,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -28,6 +63,7 @@ struct Unreadable {
 pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let repository = context.open_for_reading(&args.repository, Reads::Clear).await?;
     let backups = repository.backups().await?;
+    let windows = fold::windows(&repository).await?;
     let listing = Listing {
         repository: repository.id().to_string(),
         location: repository.store().location(),
@@ -42,6 +78,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
                 message: error.to_string(),
             })
             .collect(),
+        windows: windows.iter().map(WindowView::of).collect(),
     };
     context.output.document(&listing, text)?;
     if !context.output.is_json() {
@@ -56,6 +93,30 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
 }
 
 fn text(listing: &Listing) -> String {
+    let mut text = backups_text(listing);
+    for window in &listing.windows {
+        let database = window.database.as_deref().unwrap_or("(sealed)");
+        let until = match &window.known_until {
+            Some(_) => format!(", {}", local_time(window.known_until_micros)),
+            None => String::new(),
+        };
+        let from = match (&window.from_backup, &window.from_lsn) {
+            (Some(backup), Some(lsn)) => {
+                let id = backup.get(..SHORT_ID_LEN).unwrap_or(backup);
+                format!("any moment from backup {id} ({lsn})")
+            }
+            _ => format!("changes from {}, no backup to begin with yet,", window.begins_lsn),
+        };
+        text.push_str(&format!(
+            "stream of {}: {from} to {}{until}\n",
+            printable(database),
+            window.ends_lsn
+        ));
+    }
+    text
+}
+
+fn backups_text(listing: &Listing) -> String {
     if listing.backups.is_empty() {
         return String::new();
     }

@@ -136,6 +136,7 @@ mod tests {
             columns: Vec::new(),
             rows,
             bytes: 10 * rows,
+            table: None,
         });
         Entry {
             kind: kind.into(),

@@ -7,9 +7,11 @@ mod export;
 mod init;
 mod list;
 mod ls;
+mod moment;
 mod restore;
 mod shell;
 mod show;
+mod stream;
 mod verify;
 mod view;
 
@@ -33,6 +35,10 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Show(args) => wait(show::run(context, args)),
         Command::Ls(args) => wait(ls::run(context, args)),
         Command::Verify(args) => wait(verify::run(context, args)),
+        Command::Setup(args) => wait(stream::setup(context, args)),
+        Command::Stream(args) => wait(stream::run(context, args)),
+        Command::Mark(args) => wait(stream::mark(context, args)),
+        Command::Teardown(args) => wait(stream::teardown(context, args)),
         Command::Completions(args) => shell::completions(context, args),
         Command::Man(args) => shell::man(context, args),
     }

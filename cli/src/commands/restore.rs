@@ -3,11 +3,13 @@
 use super::backup::databases;
 use super::connect;
 use super::entry_list;
-use super::view::SHORT_ID_LEN;
+use super::moment;
+use super::view::{SHORT_ID_LEN, lsn};
 use crate::access::{Context, Reads};
 use crate::args::RestoreArgs;
 use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, duration, printable, rfc3339};
+use pgkeep_engine::fold::Recovery;
 use pgkeep_engine::postgres::Settings;
 use pgkeep_engine::repository::{Backup, Repository};
 use pgkeep_engine::restore::{
@@ -24,6 +26,10 @@ struct Summary {
     command: &'static str,
     backup: String,
     dry_run: bool,
+    /// The moment that is restored, if not that of the backup.
+    moment: Option<MomentSummary>,
+    /// Bytes read from the repository.
+    read_bytes: u64,
     started_at: Option<String>,
     finished_at: Option<String>,
     /// Roles and tablespaces; absent where they were not wanted.
@@ -49,6 +55,16 @@ struct DatabaseSummary {
     left_out: Vec<LeftOutSummary>,
     /// What could not be restored.
     failed: Vec<FailureSummary>,
+}
+
+#[derive(Debug, Serialize)]
+struct MomentSummary {
+    /// The last transaction that counts, where it is known.
+    xid: Option<u64>,
+    lsn: Option<String>,
+    committed_at: Option<String>,
+    /// Segments of changes that count.
+    segments: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,10 +97,17 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
         Some(file) => context.open_path_for_reading(file, identity, Reads::Sealed).await?,
         None => context.open_for_reading(&args.repository, Reads::Sealed).await?,
     };
-    let backup = repository.find(&args.backup).await?;
     let mut options = options(args)?;
+    let database = args.database.as_deref();
+    let moment = moment::recovery(&repository, &args.moment, args.backup(), database).await?;
+    let backup = match moment {
+        Some((backup, recovery)) => {
+            options.recovery = Some(recovery);
+            backup
+        }
+        None => repository.find(args.backup().unwrap_or("latest")).await?,
+    };
     if let Some(list) = args.list.use_list.as_deref() {
-        let database = args.database.as_deref();
         entry_list::select(&mut options.selection, list, &repository, &backup, database).await?;
     }
     let running = Running::start(context.output, LABELS, "starting");
@@ -126,6 +149,7 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
         single_transaction: args.single_transaction,
         disable_triggers: args.disable_triggers,
         load_via_partition_root: args.load_via_partition_root,
+        recovery: None,
         lock_timeout: Some(args.lock_timeout).filter(|timeout| !timeout.is_zero()),
     })
 }
@@ -213,12 +237,24 @@ fn summary(restore: &Restore, report: ServerReport, started_at: i64) -> Summary 
         command: "restore",
         backup: restore.backup.clear.id.to_string(),
         dry_run: restore.options.dry_run,
+        moment: restore.options.recovery.as_deref().map(moment_summary),
+        read_bytes: restore.repository.bytes_read(),
         started_at: rfc3339(started_at),
         finished_at: rfc3339(finished_at),
         globals,
         databases,
         warnings,
         took: Duration::from_micros(micros.unwrap_or(0)),
+    }
+}
+
+fn moment_summary(recovery: &Recovery) -> MomentSummary {
+    let last = recovery.last();
+    MomentSummary {
+        xid: last.map(|last| last.xid),
+        lsn: last.map(|last| lsn(last.lsn)),
+        committed_at: last.and_then(|last| rfc3339(last.time)),
+        segments: recovery.segments() as u64,
     }
 }
 
@@ -284,13 +320,25 @@ fn text(summary: &Summary) -> String {
     let what = what.join(", ");
     let names: Vec<String> =
         summary.databases.iter().map(|database| database.database.clone()).collect();
+    let moment = summary.moment.as_ref().map_or_else(String::new, |moment| {
+        let segments = counted(moment.segments, "segment");
+        match (&moment.xid, &moment.lsn) {
+            (Some(xid), Some(lsn)) => {
+                format!(" with {segments} of changes, up to transaction {xid} at {lsn},")
+            }
+            _ => format!(" with {segments} of changes"),
+        }
+    });
+    let read = bytes(summary.read_bytes);
     let into = if names.is_empty() { "the server".to_owned() } else { databases(&names) };
     if summary.dry_run {
-        format!("backup {id} would be restored into {into}: {what}; nothing was changed")
+        format!("backup {id}{moment} would be restored into {into}: {what}; nothing was changed")
     } else {
         let took = duration(summary.took);
         let failed = summary.databases.iter().any(|database| !database.failed.is_empty());
         let in_part = if failed { " in part" } else { "" };
-        format!("backup {id} is restored{in_part} into {into}: {what}, in {took}")
+        format!(
+            "backup {id}{moment} is restored{in_part} into {into}: {what}, {read} read, in {took}"
+        )
     }
 }

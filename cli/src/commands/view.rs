@@ -1,6 +1,7 @@
 //! A backup as `list` and `show` show it: the manifest's numbers under names that JSON keeps.
 
 use crate::output::{counted, rfc3339};
+use pgkeep_engine::Lsn;
 use pgkeep_engine::repository::Backup;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ pub(super) const SHORT_ID_LEN: usize = 8;
 
 /// An LSN as PostgreSQL prints it.
 pub(super) fn lsn(lsn: u64) -> String {
-    format!("{:X}/{:08X}", lsn >> 32, lsn & 0xffff_ffff)
+    Lsn(lsn).to_string()
 }
 
 /// A server version as people write it: `18.4`.
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn numbers_are_written_as_postgresql_writes_them() {
         assert_eq!(lsn(0x0000_0016_B374_D848), "16/B374D848");
-        assert_eq!(lsn(0x0000_0001_0000_0028), "1/00000028");
+        assert_eq!(lsn(0x0000_0001_0000_0028), "1/28");
         assert_eq!(server_version(180_004), "18.4");
         assert_eq!(server_version(140_023), "14.23");
     }

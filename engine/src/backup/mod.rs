@@ -350,6 +350,7 @@ async fn copy(
             encoding: catalog.database.encoding,
             snapshot: snapshot.xids().to_owned(),
             lsn: snapshot.lsn(),
+            replayed: None,
             entries_stream: streams.store_entries(&catalog.entries).await?,
         });
         copied.warnings.extend(catalog.warnings);

@@ -277,7 +277,7 @@ mod tests {
 
     fn data(columns: &[&str]) -> Data {
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        Data { stream: 0, encoding: RowEncoding::CopyText, columns, rows: 0, bytes: 0 }
+        Data { stream: 0, encoding: RowEncoding::CopyText, columns, rows: 0, bytes: 0, table: None }
     }
 
     fn relation(columns: &[(&str, &str, &str, &str)]) -> Relation {

@@ -6,6 +6,7 @@ mod cancel;
 mod connect;
 mod driver;
 mod guard;
+pub mod pgoutput;
 mod quote;
 mod server_error;
 mod session;
@@ -23,4 +24,7 @@ pub use settings::{Address, Asked, Host, Settings};
 pub use snapshot::{Snapshot, SnapshotOptions};
 #[cfg(feature = "fuzzing")]
 pub use wire::fuzzing;
-pub use wire::{CopyIn, CopyOut, Run, WireSession};
+pub use wire::{
+    CopyIn, CopyOut, NewSlot, POSTGRES_EPOCH_MICROS, Replicated, ReplicationSession, Run,
+    SystemIdentity, WalSent, WireSession,
+};

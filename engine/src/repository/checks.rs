@@ -6,7 +6,7 @@ use crate::store::{self};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::config::Config;
 use pgkeep_format::frame::{FrameHeader, HEADER_LEN};
-use pgkeep_format::id::{ChunkId, PackId};
+use pgkeep_format::id::ChunkId;
 use pgkeep_format::limits;
 use pgkeep_format::name::{KeyName, ObjectName};
 use pgkeep_format::object::ObjectType;
@@ -56,7 +56,9 @@ impl Repository {
                 let message = format!("object \"{pack}\" is missing or has another length");
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
-            if read_footer(self, indexed.pack, indexed.len).await? != indexed.entries {
+            if read_footer(self, ObjectName::Pack(indexed.pack), indexed.len).await?
+                != indexed.entries
+            {
                 let message = format!("index and footer of object \"{pack}\" do not agree");
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
@@ -68,8 +70,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`].
-    pub(crate) async fn pack_footer(&self, pack: PackId, len: u64) -> Result<Vec<FooterEntry>> {
-        read_footer(self, pack, len).await
+    pub(crate) async fn pack_footer(&self, name: ObjectName, len: u64) -> Result<Vec<FooterEntry>> {
+        read_footer(self, name, len).await
     }
 
     /// Compares a chunk with its checksums; needs no key.

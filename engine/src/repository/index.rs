@@ -72,7 +72,7 @@ impl ChunkIndex {
     pub async fn for_reading(repository: &Repository) -> Result<Self> {
         let (mut index, unknown) = Self::from_indexes(repository).await?;
         for (pack, len) in unknown {
-            match read_footer(repository, pack, len).await {
+            match read_footer(repository, ObjectName::Pack(pack), len).await {
                 Ok(entries) => index.add(&IndexedPack { pack, len, entries }),
                 Err(error) => {
                     tracing::warn!("pack {pack} has no footer that can be read: {error:?}")
@@ -173,10 +173,10 @@ pub(crate) async fn read_index(
 /// [`ErrorKind::Damaged`] when trailer or footer is not as it was written.
 pub(crate) async fn read_footer(
     repository: &Repository,
-    pack: PackId,
+    name: ObjectName,
     len: u64,
 ) -> Result<Vec<FooterEntry>> {
-    let (store, name) = (repository.store(), ObjectName::Pack(pack));
+    let store = repository.store();
     let damaged = |error| Error::undecodable(format!("object \"{name}\""), error);
     let trailer_at = len
         .checked_sub(TRAILER_LEN as u64)

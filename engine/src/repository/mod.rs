@@ -16,6 +16,7 @@ mod init;
 mod keys;
 mod manifests;
 mod packer;
+mod segments;
 mod signed;
 
 pub use chunks::ChunkReader;
@@ -24,9 +25,10 @@ pub use index::{ChunkIndex, Location};
 pub use init::{InitOptions, Initialized, init};
 pub use manifests::{Backup, Backups, FinishedBackup};
 pub use packer::{NewFrame, Packed, Packer};
+pub use segments::Segment;
 
 use crate::seal::{Secrets, SigningKey};
-use crate::store::{self, SingleFileWriter, Store};
+use crate::store::{self, Counted, SingleFileWriter, Store};
 use crate::{Error, ErrorKind, Result};
 use keys::KeyRing;
 use pgkeep_format::config::Config;
@@ -53,7 +55,7 @@ pub struct Repository {
 
 #[derive(Debug)]
 struct Inner {
-    store: Arc<dyn Store>,
+    store: Counted,
     id: RepositoryId,
     owner: VerifyKey,
     config: Config,
@@ -97,8 +99,9 @@ impl Repository {
     /// [`ErrorKind::WrongKey`] when a key is of another repository,
     /// [`ErrorKind::Untrusted`] when somebody else signed the settings.
     pub async fn open(store: Arc<dyn Store>, access: Access) -> Result<Self> {
-        let (name, config_number) = newest_config(store.as_ref()).await?;
-        let id = repository_id(store.as_ref()).await?;
+        let store = Counted::new(store);
+        let (name, config_number) = newest_config(&store).await?;
+        let id = repository_id(&store).await?;
         let known = [
             access
                 .identity
@@ -121,11 +124,10 @@ impl Repository {
         // is only what needs no secret.
         let trusted = |signer: VerifyKey| owner.is_none_or(|owner| owner == signer);
         let (signer, body) =
-            signed::read_with_signer(store.as_ref(), &name, ObjectType::Config, id, &trusted)
-                .await?;
+            signed::read_with_signer(&store, &name, ObjectType::Config, id, &trusted).await?;
         let config = Config::decode(&body)
             .map_err(|error| Error::undecodable(format!("object \"{name}\""), error))?;
-        let keys = KeyRing::open(store.as_ref(), id, &config, &access).await?;
+        let keys = KeyRing::open(&store, id, &config, &access).await?;
         let writer = access.writer;
         let inner = Inner { store, id, owner: signer, config, config_number, keys, writer };
         Ok(Self { inner: Arc::new(inner) })
@@ -144,7 +146,7 @@ impl Repository {
             store::put(file, name, bytes).await?;
         }
         let inner = Inner {
-            store: Arc::new(file.clone()),
+            store: Counted::new(Arc::new(file.clone())),
             id: self.inner.id,
             owner: self.inner.owner,
             config: self.inner.config.clone(),
@@ -170,7 +172,13 @@ impl Repository {
     /// Where it lies.
     #[must_use]
     pub fn store(&self) -> &dyn Store {
-        self.inner.store.as_ref()
+        &self.inner.store
+    }
+
+    /// Bytes of objects read so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.inner.store.bytes_read()
     }
 
     /// What names chunks and cuts rows.

@@ -1,4 +1,5 @@
-//! Puts frames into packs, packs into the store, and says in indexes where they are.
+//! Puts frames into packs, packs into the store, and says in indexes where they are; packs of
+//! changes are in no index, the segment that they belong to says where its frames are.
 //!
 //! Memory holds no more of a pack than its footer: frames go to the store as they come.
 
@@ -41,6 +42,8 @@ pub struct Packed {
 /// Writes packs for one run.
 pub struct Packer {
     repository: Repository,
+    /// Whether the packs hold changes.
+    changes: bool,
     target: u64,
     open: Option<OpenPack>,
     finished: Vec<IndexedPack>,
@@ -58,8 +61,19 @@ impl Packer {
     /// Begins to write to `repository` in packs of about `target` bytes.
     #[must_use]
     pub fn new(repository: &Repository, target: u64) -> Self {
+        Self::begin_packs(repository, target, false)
+    }
+
+    /// As [`Packer::new`], for packs of changes; they end with [`Packer::finish_changes`].
+    #[must_use]
+    pub fn of_changes(repository: &Repository, target: u64) -> Self {
+        Self::begin_packs(repository, target, true)
+    }
+
+    fn begin_packs(repository: &Repository, target: u64, changes: bool) -> Self {
         Self {
             repository: repository.clone(),
+            changes,
             target,
             open: None,
             finished: Vec::new(),
@@ -104,9 +118,19 @@ impl Packer {
         Ok(self.packed)
     }
 
+    /// Ends the open pack of changes; all frames are then durable. Returns what lies where.
+    ///
+    /// # Errors
+    /// What writing to the store gives.
+    pub async fn finish_changes(mut self) -> Result<Vec<IndexedPack>> {
+        self.end_pack().await?;
+        Ok(self.finished)
+    }
+
     async fn begin(&self) -> Result<OpenPack> {
         let id = PackId(random()?);
-        let mut upload = self.repository.store().create(&ObjectName::Pack(id)).await?;
+        let name = if self.changes { ObjectName::ChangePack(id) } else { ObjectName::Pack(id) };
+        let mut upload = self.repository.store().create(&name).await?;
         let header = ObjectHeader {
             object_type: ObjectType::Pack,
             repository: self.repository.id(),
@@ -134,7 +158,8 @@ impl Packer {
         self.packed.packs += 1;
         self.packed.bytes += pack.len;
         self.finished.push(IndexedPack { pack: pack.id, len: pack.len, entries: pack.entries });
-        if self.finished.len() >= PACKS_PER_INDEX { self.write_index().await } else { Ok(()) }
+        let enough = !self.changes && self.finished.len() >= PACKS_PER_INDEX;
+        if enough { self.write_index().await } else { Ok(()) }
     }
 
     async fn write_index(&mut self) -> Result<()> {

@@ -87,5 +87,7 @@ pub(super) fn object_id(name: &ObjectName) -> [u8; 16] {
         ObjectName::Pack(id) => id.0,
         ObjectName::Index(id) => id.0,
         ObjectName::Backup(id) => id.0,
+        ObjectName::ChangePack(id) => id.0,
+        ObjectName::Segment(name) => name.id.0,
     }
 }

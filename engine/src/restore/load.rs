@@ -1,12 +1,13 @@
 //! Rows from chunks into tables, by `COPY FROM STDIN`; a large table in groups of chunks,
-//! each of which any connection can load.
+//! each of which any connection can load. To a moment, they pass through a fold first.
 
 use super::rename::Rename;
 use super::routes::Routes;
 use super::sessions::Sessions;
 use super::triggers::Triggers;
 use crate::catalog::rows_target;
-use crate::postgres::{WireSession, literal, qualified};
+use crate::fold::{Part, Passing, Recovery, TableFold};
+use crate::postgres::{CopyIn, WireSession, literal, qualified};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader};
 use crate::{Error, ErrorKind, Result};
@@ -16,7 +17,10 @@ use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
 use pgkeep_format::stream::{ChunkReference, Stream};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::OnceCell;
 
 /// Chunks of one group: some 64 MiB of rows.
 const GROUP_CHUNKS: usize = 64;
@@ -27,7 +31,19 @@ const CHUNKS_AHEAD: usize = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     first: bool,
+    what: What,
     chunks: Vec<ChunkReference>,
+}
+
+/// What a group brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// The rows of its chunks, or what they have become.
+    Rows,
+    /// The rows that changes leave.
+    Changed,
+    /// All of it, share by share: together it does not fit into memory.
+    InParts,
 }
 
 impl Group {
@@ -48,6 +64,16 @@ pub(super) struct Loader {
     routes: Routes,
     /// Whether triggers are disabled, table by table.
     disable_triggers: bool,
+    recovery: Option<Arc<Recovery>>,
+    /// Of tables with changes, by the entry of their rows.
+    folds: HashMap<usize, Arc<Folded>>,
+    rows: Arc<AtomicU64>,
+}
+
+/// A table with changes, and what became of its rows once somebody needs it.
+struct Folded {
+    fold: Arc<TableFold>,
+    whole: OnceCell<Part>,
 }
 
 impl Loader {
@@ -69,11 +95,43 @@ impl Loader {
             sessions: sessions.clone(),
             routes: Routes::default(),
             disable_triggers,
+            recovery: None,
+            folds: HashMap::new(),
+            rows: Arc::default(),
         })
     }
 
+    /// Lets rows become what changes make of them.
+    pub(super) fn recover(&mut self, recovery: Option<&Arc<Recovery>>) {
+        self.recovery = recovery.cloned();
+    }
+
+    /// Counts the rows that are loaded.
+    pub(super) fn rows(&self) -> Arc<AtomicU64> {
+        self.rows.clone()
+    }
+
     /// The groups of an entry's rows, in order; one without chunks for an empty table.
-    pub(super) async fn groups(&self, position: usize) -> Result<Vec<Group>> {
+    pub(super) async fn groups(&mut self, position: usize) -> Result<Vec<Group>> {
+        let mut groups = self.groups_of_backup(position).await?;
+        let data = self.data(position)?;
+        let (Some(recovery), Some(table)) = (&self.recovery, data.table) else {
+            return Ok(groups);
+        };
+        let Some(fold) = TableFold::open(recovery, table, &data.columns)? else {
+            return Ok(groups);
+        };
+        if fold.fits() {
+            groups.push(Group { first: false, what: What::Changed, chunks: Vec::new() });
+        } else {
+            let chunks = groups.into_iter().flat_map(|group| group.chunks).collect();
+            groups = vec![Group { first: true, what: What::InParts, chunks }];
+        }
+        self.folds.insert(position, Arc::new(Folded { fold, whole: OnceCell::new() }));
+        Ok(groups)
+    }
+
+    async fn groups_of_backup(&self, position: usize) -> Result<Vec<Group>> {
         let data = self.data(position)?;
         let stream = self.streams.get(data.stream as usize).ok_or_else(|| {
             Error::new(ErrorKind::Damaged, "rows refer to a stream that is not there")
@@ -114,7 +172,7 @@ impl Loader {
         let sql = format!("COPY {} FROM STDIN WITH ({options})", target.copy);
         let disables = self.disable_triggers && entry.kind == Kind::TableData;
         if target.before.is_empty() && target.after.is_empty() && !disables {
-            return self.copy(wire, &sql, group, progress).await;
+            return self.copy(wire, position, &sql, group, progress).await;
         }
         // The triggers of a table that is reached through its root are disabled there.
         let only = if route.is_some() { "" } else { "ONLY " };
@@ -126,7 +184,7 @@ impl Loader {
                 false => Triggers::default(),
             };
             wire.execute(target.before).await?;
-            let rows = self.copy(wire, &sql, group, progress).await?;
+            let rows = self.copy(wire, position, &sql, group, progress).await?;
             wire.execute(target.after).await?;
             triggers.enable(wire, only, &relation).await?;
             Ok(rows)
@@ -138,31 +196,123 @@ impl Loader {
     async fn copy(
         &self,
         wire: &mut WireSession,
+        position: usize,
         sql: &str,
         group: &Group,
         progress: &Arc<dyn Progress>,
     ) -> Result<u64> {
-        let reads: Vec<_> =
-            group.chunks.iter().map(|reference| read(self.reader.clone(), *reference)).collect();
-        let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD);
         let mut copy = wire.copy_in(sql).await?;
-        while let Some(chunk) = chunks.next().await {
-            match chunk {
-                Ok((plain, stored)) => {
-                    copy.write(&plain).await?;
-                    let bytes = plain.len() as u64;
-                    progress.event(Event::Advanced { rows: 0, bytes, stored });
-                }
-                Err(error) => {
+        let mut sink = Sink { copy: &mut copy, refused: None, progress };
+        if let Err(error) = self.write(position, group, &mut sink).await {
+            return match sink.refused {
+                // The server's own word ends the COPY.
+                Some(refused) => Err(refused),
+                None => {
                     // Without this the server would take what came so far for all of it.
                     copy.fail("the backup could not be read").await?;
-                    return Err(error);
+                    Err(error)
                 }
-            }
+            };
         }
         let rows = copy.finish().await?;
+        self.rows.fetch_add(rows, Ordering::Relaxed);
         progress.event(Event::Advanced { rows, bytes: 0, stored: 0 });
         Ok(rows)
+    }
+
+    /// Writes the rows of a group.
+    async fn write(&self, position: usize, group: &Group, sink: &mut Sink<'_, '_>) -> Result<()> {
+        let Some(folded) = self.folds.get(&position) else {
+            return self.pass(&group.chunks, None, sink).await;
+        };
+        if group.what == What::InParts {
+            let mut parts = folded.fold.parts();
+            while let Some(part) = parts.next().await? {
+                write_changed(&part, sink).await?;
+                self.pass(&group.chunks, Some(&part), sink).await?;
+                part.check()?;
+            }
+            return Ok(());
+        }
+        let part = folded.whole.get_or_try_init(|| folded.fold.whole()).await?;
+        match group.what {
+            What::Changed => write_changed(part, sink).await,
+            _ => self.pass(&group.chunks, Some(part), sink).await,
+        }
+    }
+
+    /// Writes the rows of chunks, or what they have become.
+    async fn pass(
+        &self,
+        chunks: &[ChunkReference],
+        part: Option<&Part>,
+        sink: &mut Sink<'_, '_>,
+    ) -> Result<()> {
+        if part.is_some_and(Part::is_without_base) {
+            return Ok(());
+        }
+        let reads: Vec<_> =
+            chunks.iter().map(|reference| read(self.reader.clone(), *reference)).collect();
+        let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD);
+        let mut passing = Passing::default();
+        let mut rows = Vec::new();
+        while let Some(chunk) = chunks.next().await {
+            let (plain, stored) = chunk?;
+            let Some(part) = part else {
+                sink.write(&plain, stored).await?;
+                continue;
+            };
+            rows.clear();
+            part.pass(&plain, &mut passing, &mut rows)?;
+            sink.write(&rows, stored).await?;
+        }
+        passing.end()
+    }
+
+    /// Checks, when all groups of an entry are loaded, that they are all there is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] when they are not.
+    pub(super) fn check(&self, position: usize, loaded: u64) -> Result<()> {
+        if let Some(folded) = self.folds.get(&position) {
+            return folded.whole.get().map_or(Ok(()), Part::check);
+        }
+        let expected = self.data(position)?.rows;
+        if loaded == expected {
+            return Ok(());
+        }
+        let entry = &self.entries[position];
+        let table = format!("{}.{}", entry.schema.as_deref().unwrap_or_default(), entry.name);
+        let message = format!("table \"{table}\" has {loaded} rows, the backup says {expected}");
+        Err(Error::new(ErrorKind::Damaged, message))
+    }
+}
+
+/// Writes the rows that changes leave.
+async fn write_changed(part: &Part, sink: &mut Sink<'_, '_>) -> Result<()> {
+    for unit in part.units() {
+        let (rows, _) = part.changed(unit).await?;
+        sink.write(&rows, 0).await?;
+    }
+    Ok(())
+}
+
+/// A COPY, and whether it was the server that ended it.
+struct Sink<'a, 'w> {
+    copy: &'a mut CopyIn<'w>,
+    refused: Option<Error>,
+    progress: &'a Arc<dyn Progress>,
+}
+
+impl Sink<'_, '_> {
+    async fn write(&mut self, rows: &[u8], stored: u64) -> Result<()> {
+        if let Err(error) = self.copy.write(rows).await {
+            self.refused = Some(error);
+            return Err(Error::new(ErrorKind::Server, "server refused rows"));
+        }
+        let bytes = rows.len() as u64;
+        self.progress.event(Event::Advanced { rows: 0, bytes, stored });
+        Ok(())
     }
 }
 
@@ -202,12 +352,16 @@ fn groups(references: &[ChunkReference]) -> Vec<Group> {
     for (at, reference) in references.iter().enumerate() {
         let is_last = at + 1 == references.len();
         if is_last || (at + 1 - start >= GROUP_CHUNKS && !reference.row_continues) {
-            groups.push(Group { first: start == 0, chunks: references[start..=at].to_vec() });
+            groups.push(Group {
+                first: start == 0,
+                what: What::Rows,
+                chunks: references[start..=at].to_vec(),
+            });
             start = at + 1;
         }
     }
     if groups.is_empty() {
-        groups.push(Group { first: true, chunks: Vec::new() });
+        groups.push(Group { first: true, what: What::Rows, chunks: Vec::new() });
     }
     groups
 }

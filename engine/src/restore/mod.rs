@@ -13,6 +13,7 @@
 mod analyze;
 mod definitions;
 mod failures;
+mod folded;
 mod globals;
 mod groups;
 mod load;
@@ -41,6 +42,7 @@ pub use globals::{Globals, GlobalsReport, run as run_globals};
 pub use server::{ServerReport, run_all};
 
 use crate::catalog::{Aspect, Provider, Selection, forget_storage, select_entries};
+use crate::fold::Recovery;
 use crate::postgres::Settings;
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
@@ -60,6 +62,7 @@ use routes::Routes;
 use sessions::{Manner, Sessions};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use target::Target;
 
@@ -118,6 +121,9 @@ pub struct RestoreOptions {
     /// Rows of all partitions go through the root of their partition tree; without it those that
     /// might belong to another partition on this server.
     pub load_via_partition_root: bool,
+    /// The changes that lead from the backup to the moment that is restored; absent for the
+    /// backup as it is.
+    pub recovery: Option<Arc<Recovery>>,
 }
 
 /// What was restored.
@@ -213,6 +219,10 @@ async fn restore(
     let database = backup.database(options.database.as_deref())?;
     let mut entries = reader.entries(backup, database.entries_stream).await?;
     forget_storage(&mut entries, &options.selection);
+    let mut warnings = Vec::new();
+    if let Some(recovery) = &options.recovery {
+        warnings = folded::prepare(&mut entries, recovery, &options.selection)?;
+    }
     let entries = Arc::new(entries);
     let rename = Rename::new(&options.rename_schemas)?;
 
@@ -222,7 +232,7 @@ async fn restore(
         asked.retain(|at| entries[*at].kind != Kind::StatisticsData);
     }
     let managed = Managed::new(&entries, &target, &rename, options);
-    let mut warnings = managed.as_ref().map(|it| it.leave(&mut asked)).unwrap_or_default();
+    warnings.extend(managed.as_ref().map(|it| it.leave(&mut asked)).unwrap_or_default());
     let mut completed = target.complete(&entries, &asked, options, &rename)?;
     if let Some(managed) = &managed {
         // What is asked for may need what the provider has under no name of its own.
@@ -266,12 +276,16 @@ async fn restore(
         provider: options.selection.provider,
         major: target.major(),
     };
-    let mut analyzed = 0;
+    let (mut analyzed, mut loaded) = (0, None);
     if !options.dry_run {
         let disables = checked && options.disable_triggers;
         let sessions = &run.sessions;
-        let loader = Loader::new(&reader, backup, database, &entries, &rename, sessions, disables)?;
+        let mut loader =
+            Loader::new(&reader, backup, database, &entries, &rename, sessions, disables)?;
+        loader.recover(options.recovery.as_ref());
+        let rows = loader.rows();
         let done = run.all(&target, &plan, loader, options).await?;
+        loaded = Some(rows.load(Ordering::Relaxed));
         analyzed = done.tables;
         warnings.extend(done.warnings);
         warnings.extend(run.failures.forgiven());
@@ -285,7 +299,7 @@ async fn restore(
         left_out: left_out(&entries, &completed),
         failed: run.failures.all(),
         tables,
-        rows,
+        rows: loaded.unwrap_or(rows),
         bytes,
         analyzed,
         started_at,

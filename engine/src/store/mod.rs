@@ -9,11 +9,13 @@
 
 #[cfg(test)]
 mod contract;
+mod counted;
 mod local;
 #[cfg(test)]
 mod memory;
 mod single_file;
 
+pub use counted::Counted;
 pub use local::LocalStore;
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;

@@ -4,12 +4,14 @@
 //! ```text
 //! objects -> checksums -> signatures -> seals (with the identity) -> names
 //! manifests -> streams -> chunks that were proven above
+//! segments -> chunks of changes that were proven above
 //! ```
 //!
 //! It changes nothing, and goes on after a problem: the report names them all.
 
 mod backups;
 mod packs;
+mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -107,7 +109,7 @@ async fn verify(
         backups::verify_alone(repository, backup, progress, &mut findings).await?;
         return Ok(findings.report);
     }
-    let packs = objects.iter().filter(|object| matches!(object.name, ObjectName::Pack(_)));
+    let packs = objects.iter().filter(|object| packs::is_pack(&object.name));
     let (count, bytes) = packs.fold((0, 0), |(count, bytes), pack| (count + 1, bytes + pack.len));
     progress.event(Event::Plan { tables: count, bytes });
     progress.event(Event::Phase("reading packs".to_owned()));
@@ -116,6 +118,8 @@ async fn verify(
     small_objects(repository, &objects, &mut findings).await?;
     progress.event(Event::Phase("following backups".to_owned()));
     backups::verify_all(repository, &objects, &mut findings).await?;
+    progress.event(Event::Phase("following change streams".to_owned()));
+    segments::verify_all(repository, &objects, &mut findings).await?;
     Ok(findings.report)
 }
 
@@ -129,7 +133,10 @@ async fn small_objects(
             ObjectName::Config(_) => repository.check_config(&object.name).await,
             ObjectName::Key(key) => repository.check_key(key).await,
             ObjectName::Index(_) => repository.check_index(&object.name).await,
-            ObjectName::Pack(_) | ObjectName::Backup(_) => continue,
+            ObjectName::Pack(_)
+            | ObjectName::ChangePack(_)
+            | ObjectName::Backup(_)
+            | ObjectName::Segment(_) => continue,
         };
         findings.report.objects += 1;
         findings.report.bytes += object.len;

@@ -31,21 +31,17 @@ pub(super) async fn verify_all(
     progress: &Arc<dyn Progress>,
     findings: &mut Findings,
 ) -> Result<()> {
-    let packs = objects.iter().filter_map(|object| match object.name {
-        ObjectName::Pack(pack) => Some((pack, object.len)),
-        _ => None,
-    });
-    let checks = packs.map(|(pack, len)| {
+    let packs = objects.iter().filter(|object| is_pack(&object.name)).copied();
+    let checks = packs.map(|StoredObject { name, len }| {
         let (repository, progress) = (repository.clone(), progress.clone());
         async move {
             let mut found = PackFindings::default();
-            let checked = verify_pack(&repository, pack, len, &progress, &mut found).await;
-            (pack, len, found, checked)
+            let checked = verify_pack(&repository, name, len, &progress, &mut found).await;
+            (name, len, found, checked)
         }
     });
     let mut checks = stream::iter(checks).buffer_unordered(PACKS_AT_ONCE);
-    while let Some((pack, len, found, checked)) = checks.next().await {
-        let name = ObjectName::Pack(pack);
+    while let Some((name, len, found, checked)) = checks.next().await {
         findings.report.objects += 1;
         findings.report.bytes += len;
         findings.report.chunks += found.chunks;
@@ -58,26 +54,37 @@ pub(super) async fn verify_all(
     Ok(())
 }
 
+/// Whether an object is a pack, of rows and entries or of changes.
+pub(super) fn is_pack(name: &ObjectName) -> bool {
+    matches!(name, ObjectName::Pack(_) | ObjectName::ChangePack(_))
+}
+
+fn pack_id(name: &ObjectName) -> PackId {
+    match name {
+        ObjectName::Pack(id) | ObjectName::ChangePack(id) => *id,
+        _ => PackId::default(),
+    }
+}
+
 async fn verify_pack(
     repository: &Repository,
-    pack: PackId,
+    name: ObjectName,
     len: u64,
     progress: &Arc<dyn Progress>,
     found: &mut PackFindings,
 ) -> Result<()> {
-    let name = ObjectName::Pack(pack);
     let store = repository.store();
     let header_len = (object::HEADER_LEN as u64).min(len);
     let header = ObjectHeader::decode(&store.read(&name, 0..header_len).await?)
         .map_err(|error| Error::undecodable("pack header", error))?;
-    if header.object_type != ObjectType::Pack || header.id != pack.0 {
+    if header.object_type != ObjectType::Pack || header.id != pack_id(&name).0 {
         return Err(Error::new(ErrorKind::Damaged, "another object lies under the pack's name"));
     }
     if header.repository != repository.id() {
         let message = format!("pack belongs to repository {}", header.repository);
         return Err(Error::new(ErrorKind::Damaged, message));
     }
-    let entries = repository.pack_footer(pack, len).await?;
+    let entries = repository.pack_footer(name, len).await?;
     for entry in entries {
         found.chunks += 1;
         match verify_frame(repository, &name, &entry).await {

@@ -166,6 +166,7 @@ fn entry(draft: &Draft, depends_on: Vec<u32>, belongs_to: Option<u32>) -> Entry 
             columns: rows.columns.clone(),
             rows: 0,
             bytes: 0,
+            table: None,
         }),
         owner: draft.owner.clone(),
         large_objects: large_objects(draft),

@@ -7,7 +7,7 @@
 
 use crate::{Error, ErrorKind, Result};
 use bytes::BytesMut;
-use postgres_protocol::message::backend::{COPY_DATA_TAG, Header, Message};
+use postgres_protocol::message::backend::{COPY_DATA_TAG, COPY_OUT_RESPONSE_TAG, Header, Message};
 use std::ops::Range;
 
 /// Bytes read at a time. The server sends 8 KiB at a time; what has piled up meanwhile is
@@ -21,6 +21,10 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// The first piece of a CopyData is at least this long, or the whole: so whoever strips the
 /// headers of binary COPY sees them whole.
 pub(super) const FIRST_PIECE_BYTES: usize = 32;
+
+/// CopyBothResponse, with which replication begins.
+/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
+const COPY_BOTH_RESPONSE_TAG: u8 = b'W';
 
 /// A tag byte and a length.
 const HEADER_BYTES: usize = 5;
@@ -125,6 +129,10 @@ impl Inbox {
             return Ok(None);
         }
         let mut bytes = BytesMut::from(&unused[..whole]);
+        if header.tag() == COPY_BOTH_RESPONSE_TAG {
+            // The protocol crate does not know it; its body is that of a CopyOutResponse.
+            bytes[0] = COPY_OUT_RESPONSE_TAG;
+        }
         self.start += whole;
         Message::parse(&mut bytes).map_err(malformed).map(|message| message.map(Item::Message))
     }

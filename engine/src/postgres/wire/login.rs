@@ -19,6 +19,16 @@ use postgres_protocol::message::frontend;
 use std::io;
 use tokio_postgres::fallible_iterator::FallibleIterator;
 
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// SQL.
+    Sql,
+    /// SQL and commands of the replication protocol, in one database.
+    /// <https://www.postgresql.org/docs/current/protocol-replication.html>
+    Replication,
+}
+
 /// Logs in.
 ///
 /// # Errors
@@ -27,6 +37,7 @@ use tokio_postgres::fallible_iterator::FallibleIterator;
 pub(super) async fn log_in(
     stream: Stream,
     login: Login,
+    purpose: Purpose,
 ) -> Result<((Line, Option<BackendKey>), Greeting)> {
     let mut line = Line::new(stream);
     let mut parameters = vec![
@@ -35,6 +46,9 @@ pub(super) async fn log_in(
         ("database", login.database.as_str()),
         ("application_name", login.application_name.as_str()),
     ];
+    if purpose == Purpose::Replication {
+        parameters.push(("replication", "database"));
+    }
     parameters.extend(login.options.as_deref().map(|options| ("options", options)));
     line.send_built(|buffer| frontend::startup_message(parameters, buffer)).await?;
     authenticate(&mut line, &login).await?;

@@ -12,12 +12,16 @@ mod copy_out;
 pub mod fuzzing;
 mod inbox;
 mod login;
+mod replication;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 pub use copy_in::CopyIn;
 pub use copy_out::{CopyOut, Run};
+pub use replication::{
+    NewSlot, POSTGRES_EPOCH_MICROS, Replicated, ReplicationSession, SystemIdentity, WalSent,
+};
 
 use super::cancel::{Cancel, Key};
 use super::settings::Settings;
@@ -27,6 +31,7 @@ use crate::{Error, ErrorKind, Result};
 use answer::Answer;
 use bytes::BytesMut;
 use inbox::{Inbox, Item};
+use login::Purpose;
 use pgkeep_format::entry::RowEncoding;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
@@ -67,12 +72,7 @@ impl WireSession {
     /// [`ErrorKind::Connection`], [`ErrorKind::Authentication`] or [`ErrorKind::NotFound`]
     /// when no server lets us in.
     pub async fn connect(settings: &Settings, purpose: &str) -> Result<Self> {
-        let ((line, key), settings) = connect::establish(settings, purpose, |stream, login| {
-            Box::pin(login::log_in(stream, login))
-        })
-        .await?;
-        let cancel = Cancel::new(settings, Key::Own(key));
-        let mut session = Self { line, cancel, state: State::Idle };
+        let mut session = Self::log_in(settings, purpose, Purpose::Sql).await?;
         match session.execute(super::session::WATCH_CLIENT).await {
             // Not every platform can.
             Err(error) if error.kind() == ErrorKind::Server => tracing::debug!("{error:?}"),
@@ -82,6 +82,15 @@ impl WireSession {
             session.execute(&sql).await.map_err(connect::not_that_role)?;
         }
         Ok(session)
+    }
+
+    async fn log_in(settings: &Settings, name: &str, purpose: Purpose) -> Result<Self> {
+        let ((line, key), settings) = connect::establish(settings, name, |stream, login| {
+            Box::pin(login::log_in(stream, login, purpose))
+        })
+        .await?;
+        let cancel = Cancel::new(settings, Key::Own(key));
+        Ok(Self { line, cancel, state: State::Idle })
     }
 
     /// The process id of the server's side; 0 when it gave none.

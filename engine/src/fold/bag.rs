@@ -1,0 +1,98 @@
+//! The fold of a table whose rows nothing identifies: a bag, in which equal rows count.
+//!
+//! Each change says of a whole row that one more is there, or one less. The sums do not
+//! depend on the order; only rows with a sum that is not zero need to be written or left out.
+
+use super::hash::{Hash, Hasher128, Share};
+use super::keyed::nonsense;
+use crate::Result;
+use pgkeep_format::change::{Action, Change};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes that one sum takes, room for growing included.
+const SUM_BYTES: usize = 72;
+
+/// How many more or less of each row there are.
+pub(super) struct Bag {
+    hasher: Hasher128,
+    share: Share,
+    sums: Mutex<HashMap<Hash, i64>>,
+}
+
+impl Bag {
+    pub(super) fn new(hasher: Hasher128, share: Share) -> Self {
+        Self { hasher, share, sums: Mutex::default() }
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn memory(&self) -> usize {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner).len() * SUM_BYTES
+    }
+
+    /// Takes a change; it is no truncate.
+    pub(super) fn take(&mut self, change: &Change<'_>) -> Result<()> {
+        if !change.unchanged.is_empty() {
+            return Err(nonsense());
+        }
+        if change.action != Action::Insert {
+            let old = change.old.filter(|old| old.is_whole).ok_or_else(nonsense)?;
+            self.count(old.row, -1);
+        }
+        if change.action != Action::Delete {
+            self.count(change.new, 1);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, row: &[u8], by: i64) {
+        let hash = self.hasher.hash(row);
+        if self.share.has(hash) {
+            let sums = self.sums.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let sum = sums.entry(hash).or_insert(0);
+            *sum += by;
+            if *sum == 0 {
+                sums.remove(&hash);
+            }
+        }
+    }
+
+    /// Takes one of a row from its sum, towards zero; false when the sum is not of that sign.
+    fn settle(&self, row: &[u8], sign: i64) -> bool {
+        let hash = self.hasher.hash(row);
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sum) = sums.get_mut(&hash).filter(|sum| sum.signum() == sign) else {
+            return false;
+        };
+        *sum -= sign;
+        if *sum == 0 {
+            sums.remove(&hash);
+        }
+        true
+    }
+
+    /// Appends the new row of a change if one more of it is there in the end.
+    pub(super) fn write_changed(&self, change: &Change<'_>, rows: &mut Vec<u8>) -> bool {
+        let written = change.action != Action::Delete && self.settle(change.new, 1);
+        if written {
+            rows.extend_from_slice(change.new);
+            rows.push(b'\n');
+        }
+        written
+    }
+
+    /// Appends a row of the backup, unless there is one less of it.
+    pub(super) fn write_base(&self, line: &[u8], rows: &mut Vec<u8>) -> bool {
+        if (self.share.of > 1 && !self.share.has(self.hasher.hash(line))) || self.settle(line, -1) {
+            return false;
+        }
+        rows.extend_from_slice(line);
+        rows.push(b'\n');
+        true
+    }
+
+    /// Whether every sum was settled: each row that went was there.
+    pub(super) fn is_settled(&self) -> bool {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}

@@ -1,0 +1,146 @@
+//! The segments of a stream in their order: runs without a gap, each from a beginning on.
+
+use crate::repository::{Repository, Segment};
+use crate::{Error, ErrorKind, Result};
+use pgkeep_format::id::SeriesId;
+use pgkeep_format::name::SegmentName;
+use pgkeep_format::segment::ClearPart;
+
+/// A run of segments without a gap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The segment that it begins with.
+    pub(super) begin: ClearPart,
+    /// The segments that follow, in order; each begins where the one before it ends.
+    pub(super) names: Vec<SegmentName>,
+    /// The last of them, or the beginning.
+    pub(super) last: ClearPart,
+}
+
+/// What can be restored of a database from its change stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// The stream.
+    pub(super) stream: SeriesId,
+    /// Its runs, oldest first; between them are gaps.
+    pub(super) runs: Vec<Run>,
+}
+
+/// All streams of a repository.
+///
+/// # Errors
+/// What reading the store gives.
+pub(super) async fn chains(repository: &Repository) -> Result<Vec<Chain>> {
+    let names = repository.segment_names(None).await?;
+    let mut chains = Vec::new();
+    for of_stream in names.chunk_by(|one, next| one.stream == next.stream) {
+        chains.push(chain(repository, of_stream[0].stream, of_stream).await?);
+    }
+    Ok(chains)
+}
+
+/// The runs of one stream.
+///
+/// # Errors
+/// What reading the store gives.
+pub(super) async fn chain(
+    repository: &Repository,
+    stream: SeriesId,
+    names: &[SegmentName],
+) -> Result<Chain> {
+    let mut runs = Vec::new();
+    for name in names.iter().filter(|name| name.first == name.last) {
+        let begin = repository.segment(*name).await?;
+        if !begin.clear.begins {
+            continue;
+        }
+        let followers = follow(names, name.last);
+        let last = match followers.last() {
+            Some(last) => repository.segment(*last).await?.clear,
+            None => begin.clear.clone(),
+        };
+        runs.push(Run { begin: begin.clear, names: followers, last });
+    }
+    Ok(Chain { stream, runs })
+}
+
+/// Segments that follow one another from a position on. Names are sorted by where they begin,
+/// then where they end; of two that begin together, the one that ends first is taken, if
+/// another begins where it ends or there is none longer that goes on.
+fn follow(names: &[SegmentName], from: u64) -> Vec<SegmentName> {
+    let mut followers: Vec<SegmentName> = Vec::new();
+    let mut at = from;
+    loop {
+        let first = names.partition_point(|name| name.first < at);
+        let begin_here = names[first..].iter().take_while(|name| name.first == at);
+        let next = begin_here.filter(|name| name.last > at);
+        // A writer that was cut off may have left a segment that another one repeats in part.
+        let goes_on = |name: &&SegmentName| {
+            names.binary_search_by(|other| other.first.cmp(&name.last)).is_ok()
+        };
+        let candidates: Vec<&SegmentName> = next.collect();
+        let taken = candidates.iter().copied().find(goes_on).or(candidates.last().copied());
+        let Some(taken) = taken else { return followers };
+        followers.push(*taken);
+        at = taken.last;
+    }
+}
+
+impl Run {
+    /// Reads one of its segments.
+    ///
+    /// # Errors
+    /// As [`Repository::segment`].
+    pub(super) async fn read(&self, repository: &Repository, at: usize) -> Result<Segment> {
+        let name = self
+            .names
+            .get(at)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "run has no such segment"))?;
+        repository.segment(*name).await
+    }
+
+    /// The first segment of which `holds` says yes, where it says yes of all that follow too.
+    pub(super) async fn first_where(
+        &self,
+        repository: &Repository,
+        holds: impl Fn(&ClearPart) -> bool,
+    ) -> Result<usize> {
+        let (mut low, mut high) = (0, self.names.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if holds(&self.read(repository, middle).await?.clear) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(low)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgkeep_format::id::ObjectId;
+
+    #[test]
+    fn segments_follow_one_another_up_to_a_gap() {
+        let name = |first, last, id| SegmentName {
+            stream: SeriesId([1; 16]),
+            first,
+            last,
+            id: ObjectId([id; 16]),
+        };
+        let names = [
+            name(1, 1, 0),
+            name(1, 5, 1),
+            name(1, 7, 2),
+            name(5, 9, 3),
+            name(9, 12, 4),
+            name(13, 15, 5),
+        ];
+        assert_eq!(follow(&names, 1), [names[1], names[3], names[4]]);
+        assert_eq!(follow(&names[..3], 1), [names[2]]);
+        assert_eq!(follow(&names, 12), []);
+    }
+}

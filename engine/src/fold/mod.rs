@@ -1,0 +1,27 @@
+//! Folding: the rows of a table at a moment, from a backup's rows and the changes after it,
+//! before any row is sent to a server.
+//!
+//! ```text
+//! segments -> chain -> target (where it is cut) -> recovery (backup + changes that count)
+//! recovery -> table fold -> rows
+//! ```
+//!
+//! It knows the repository and no server. Memory is bounded: a fold keeps hashes of keys, a
+//! share of them at a time, and never a table.
+
+mod bag;
+mod chain;
+mod changes;
+mod copy_row;
+mod hash;
+mod keyed;
+mod recovery;
+mod table;
+mod target;
+mod visible;
+mod window;
+
+pub use recovery::{Recovery, Wanted, recover};
+pub use table::{Part, Parts, Passing, TableFold};
+pub use target::{Cut, LastCommit, Moment, Target};
+pub use window::{Window, windows};

@@ -1,0 +1,102 @@
+//! What can be restored: from the first backup that joins a run of the stream to its end.
+
+use super::chain::{Chain, chains};
+use super::recovery::{bases, joins, name_of};
+use super::visible::Visible;
+use crate::repository::{Backup, Repository};
+use crate::{Lsn, Result};
+use pgkeep_format::id::{BackupId, SeriesId};
+use pgkeep_format::manifest::Database;
+
+/// Digits of a backup's id that a sentence has.
+const ID_DIGITS: usize = 8;
+
+/// A run of a change stream, and what it lets restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The stream.
+    pub stream: SeriesId,
+    /// The database; absent without the identity.
+    pub database: Option<String>,
+    /// Where the run begins.
+    pub begins: u64,
+    /// Where it ends.
+    pub ends: u64,
+    /// Up to when it is known, microseconds since 1970 UTC by the server's clock.
+    pub known_until: i64,
+    /// When its last segment was written, by the writer's clock.
+    pub written_at: i64,
+    /// Number of segments, the one that begins it not counted.
+    pub segments: usize,
+    /// The first backup that joins it and where: from there on every moment can be restored.
+    /// Absent when there is none, or without the identity.
+    pub from: Option<(BackupId, u64)>,
+}
+
+impl Window {
+    /// What it is, for a hint.
+    pub(super) fn sentence(&self) -> String {
+        let ends = Lsn(self.ends);
+        match &self.from {
+            Some((backup, lsn)) => {
+                let id = backup.to_string();
+                let id = id.get(..ID_DIGITS).unwrap_or_default();
+                format!("From {} (backup {id}) to {ends} every moment can be had.", Lsn(*lsn))
+            }
+            None => format!(
+                "The stream from {} to {ends} has no backup to begin with.",
+                Lsn(self.begins)
+            ),
+        }
+    }
+}
+
+/// All windows of a repository, by streams, oldest first.
+///
+/// # Errors
+/// What reading the store gives.
+pub async fn windows(repository: &Repository) -> Result<Vec<Window>> {
+    let mut windows = Vec::new();
+    for chain in chains(repository).await? {
+        let bases = match repository.can_read() {
+            true => bases(repository, &chain, None).await?,
+            false => Vec::new(),
+        };
+        windows.extend(windows_of(repository, &chain, &bases).await?);
+    }
+    Ok(windows)
+}
+
+/// The windows of one stream; `bases` are backups of its database.
+pub(super) async fn windows_of(
+    repository: &Repository,
+    chain: &Chain,
+    bases: &[(Backup, Database)],
+) -> Result<Vec<Window>> {
+    let mut windows = Vec::new();
+    for run in &chain.runs {
+        let begin = repository.segment(name_of(&run.begin)).await?;
+        let begin = begin.sealed.and_then(|sealed| sealed.begin);
+        let mut from = None;
+        if let Some(begin) = &begin {
+            let begins = Visible::parse(&begin.snapshot)?;
+            for (backup, database) in bases {
+                if joins(database, run, &begins)? {
+                    from = Some((backup.clear.id, database.lsn));
+                    break;
+                }
+            }
+        }
+        windows.push(Window {
+            stream: chain.stream,
+            database: begin.map(|begin| begin.database),
+            begins: run.begin.last,
+            ends: run.last.last,
+            known_until: run.last.known_until,
+            written_at: run.last.written_at,
+            segments: run.names.len(),
+            from,
+        });
+    }
+    Ok(windows)
+}

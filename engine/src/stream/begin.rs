@@ -1,0 +1,148 @@
+//! The beginning of a stream, or a new one after a gap: a slot, and a segment that says which
+//! transactions the stream has from there on.
+
+use super::builder::{Facts, SegmentBuilder, Storage};
+use super::watch::Watch;
+use crate::postgres::{NewSlot, ReplicationSession, Session, Settings, literal};
+use crate::{Error, ErrorKind, Result};
+use pgkeep_format::id::{ObjectId, SeriesId};
+use pgkeep_format::segment::{Begin, ClearPart, SealedPart};
+
+/// Which database a stream is of.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) stream: SeriesId,
+    pub(super) system_identifier: u64,
+    pub(super) timeline: u32,
+    pub(super) database: String,
+    pub(super) encoding: String,
+    pub(super) server_version: u32,
+}
+
+impl Source {
+    /// Asks the server.
+    pub(super) async fn ask(
+        replication: &mut ReplicationSession,
+        session: &Session,
+        secrets: &crate::seal::Secrets,
+    ) -> Result<Self> {
+        let identity = replication.identify().await?;
+        let rows = session
+            .query(
+                "SELECT d.datname, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding \
+                 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
+            )
+            .await?;
+        let row = rows.first().ok_or_else(|| {
+            Error::new(ErrorKind::Server, "server does not list the current database")
+        })?;
+        let database = row.text("datname")?.to_owned();
+        let system_identifier = identity.system_identifier;
+        Ok(Self {
+            stream: crate::seal::series_id(secrets, system_identifier, &database),
+            system_identifier,
+            timeline: identity.timeline,
+            encoding: row.text("encoding")?.to_owned(),
+            server_version: session.version(),
+            database,
+        })
+    }
+}
+
+/// Makes the slot and the segment that begins the stream.
+///
+/// # Errors
+/// As creating a slot, naming the transactions that it waits for where it takes long; as
+/// writing a segment.
+pub(super) async fn begin(
+    replication: &mut ReplicationSession,
+    settings: &Settings,
+    source: &Source,
+    slot: &str,
+    failover: bool,
+    storage: &Storage,
+) -> Result<ClearPart> {
+    let new = replication.create_slot(slot, failover).await?;
+    let snapshot = visible(settings, &new).await?;
+    let clear = ClearPart {
+        begins: true,
+        known_until: 0,
+        ..clear(source, new.consistent_point.0, new.consistent_point.0, storage)
+    };
+    let begin = Begin {
+        snapshot,
+        system_identifier: source.system_identifier,
+        database: source.database.clone(),
+        slot: slot.to_owned(),
+        encoding: source.encoding.clone(),
+        server_version: source.server_version,
+    };
+    let sealed = SealedPart { begin: Some(begin), ..SealedPart::default() };
+    SegmentBuilder::new(storage).store(Facts { clear, sealed }).await
+}
+
+/// What the snapshot sees that was exported with a slot.
+async fn visible(settings: &Settings, slot: &NewSlot) -> Result<String> {
+    let mut session = Session::connect(settings, "setup").await?;
+    session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+    let snapshot = literal(&slot.snapshot);
+    session.execute(&format!("SET TRANSACTION SNAPSHOT {snapshot}")).await.map_err(|error| {
+        Error::new(error.kind(), "could not join the slot's snapshot")
+            .hint("Connect to the server itself, not through a pooler or load balancer.")
+            .because(error)
+    })?;
+    let rows = session.query("SELECT pg_catalog.pg_current_snapshot() AS xids").await?;
+    let row =
+        rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
+    let xids = row.text("xids")?.to_owned();
+    session.execute("COMMIT").await?;
+    session.close().await;
+    Ok(xids)
+}
+
+/// The clear part of a segment between two positions; sums are for the builder.
+pub(super) fn clear(source: &Source, first: u64, last: u64, storage: &Storage) -> ClearPart {
+    ClearPart {
+        id: ObjectId::default(),
+        features: Vec::new(),
+        stream: source.stream,
+        first,
+        last,
+        transactions: 0,
+        known_until: 0,
+        greatest_xid: 0,
+        begins: false,
+        written_at: 0,
+        program: concat!("pgkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
+        keys: storage.key.into_iter().collect(),
+        packs: Vec::new(),
+        stored_bytes: 0,
+        timeline: source.timeline,
+    }
+}
+
+/// Whether a slot can go on from where the repository stands.
+pub(super) enum SlotFound {
+    /// It can.
+    Good,
+    /// There is none.
+    Missing,
+    /// It is there, but what comes next is not all: why.
+    Lost(String),
+}
+
+pub(super) async fn find_slot(watch: &Watch, last: &ClearPart) -> Result<SlotFound> {
+    let Some(slot) = watch.slot().await? else { return Ok(SlotFound::Missing) };
+    if slot.wal_status == "lost" {
+        let message = "the server removed WAL that the replication slot still needed";
+        return Ok(SlotFound::Lost(message.to_owned()));
+    }
+    if slot.confirmed.0 > last.last {
+        let message = format!(
+            "the replication slot is at {}, after the end of the stream in the repository",
+            slot.confirmed
+        );
+        return Ok(SlotFound::Lost(message));
+    }
+    Ok(SlotFound::Good)
+}

@@ -1,0 +1,25 @@
+//! The change stream: every transaction that commits, from a logical replication slot into
+//! segments of the repository.
+//!
+//! ```text
+//! setup   publication, replica identities, slot -> the segment that begins the stream
+//! run     slot -> pgoutput -> transactions -> chunks of changes -> packs -> segment
+//!         the server is told how far we are only when the segment is durable
+//! ```
+//!
+//! Memory holds at most a chunk of each table and [`receive`]'s limit together; a slow store
+//! slows the reading, and the server keeps the WAL.
+
+mod begin;
+mod builder;
+mod position;
+mod receive;
+mod relations;
+mod rows;
+mod run;
+mod setup;
+mod watch;
+
+pub use receive::MARK_PREFIX;
+pub use run::{StreamOptions, StreamReport, run};
+pub use setup::{Keyless, SetupOptions, SetupReport, mark, setup, teardown};

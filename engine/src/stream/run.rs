@@ -1,0 +1,544 @@
+//! Streaming without end: reconnects when the connection is lost, stores a segment every few
+//! seconds, and watches the slot.
+
+use super::begin::{self, SlotFound, Source};
+use super::builder::{Facts, SegmentBuilder, Storage};
+use super::position;
+use super::receive::{LargeTransaction, Received, Receiver, Xids};
+use super::watch::{Sample, Watch};
+use crate::postgres::{Replicated, ReplicationSession, ServerError, Settings, WalSent};
+use crate::progress::{Event, Interrupt, Progress};
+use crate::repository::Repository;
+use crate::seal::Sealer;
+use crate::{Error, ErrorKind, Lsn, Result, clock};
+use pgkeep_format::segment::{ClearPart, SealedPart, SequenceState};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// The server hears from us at least this often; it gives up after `wal_sender_timeout`, a
+/// minute by default.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the stream may be without a segment when nothing happens.
+const IDLE_SEGMENT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long it waits before it connects again: doubled each time, from the first to the last.
+const RETRY_WAIT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// Bytes of changes, in segments, that may be received while one is being stored.
+const SEGMENTS_AHEAD: usize = 4;
+
+/// A data key is used for so long.
+const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How to stream.
+#[derive(Debug, Clone)]
+pub struct StreamOptions {
+    /// The replication slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// A segment is stored so long after its first transaction.
+    pub segment_time: Duration,
+    /// Or when it has so many bytes of changes.
+    pub segment_bytes: usize,
+    /// Warns when the slot keeps more bytes of WAL than this.
+    pub max_lag_bytes: u64,
+    /// Ends once all is stored that the server had written when it began.
+    pub until_caught_up: bool,
+}
+
+/// What was streamed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamReport {
+    /// The database.
+    pub database: String,
+    /// Segments stored.
+    pub segments: u64,
+    /// Transactions in them.
+    pub transactions: u64,
+    /// Bytes of their changes as stored.
+    pub stored_bytes: u64,
+    /// How far the stream goes now.
+    pub last: u64,
+    /// What the user should look at, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Streams until it is interrupted, which is no error.
+///
+/// # Errors
+/// What keeps it from going on at all: no stream was set up, the store refuses, a right is
+/// missing. A lost connection is tried again.
+pub async fn run(
+    repository: &Repository,
+    settings: &Settings,
+    options: &StreamOptions,
+    progress: &Arc<dyn Progress>,
+    mut interrupt: Interrupt,
+) -> Result<StreamReport> {
+    let mut report = StreamReport::default();
+    let mut wait = RETRY_WAIT[0];
+    let mut connected = false;
+    loop {
+        let before = report.segments;
+        let mut streamer =
+            Streamer { repository, settings, options, progress, report: &mut report };
+        let error = match streamer.once(&mut interrupt, &mut connected).await {
+            Ok(()) => return Ok(report),
+            Err(error) => error,
+        };
+        if !connected || !is_passing(&error) {
+            return Err(error);
+        }
+        if report.segments > before {
+            wait = RETRY_WAIT[0];
+        }
+        tracing::warn!("{error:?}");
+        progress.event(Event::Warning(format!("{error}; trying again in {} s", wait.as_secs())));
+        tokio::select! {
+            () = interrupt.wait() => return Ok(report),
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(RETRY_WAIT[1]);
+    }
+}
+
+/// Whether trying again may help: the connection, or another process that still has the slot.
+fn is_passing(error: &Error) -> bool {
+    const OBJECT_IN_USE: &str = "55006";
+    let in_use = error.cause::<ServerError>().is_some_and(|it| it.sqlstate == OBJECT_IN_USE);
+    in_use || error.kind() == ErrorKind::Connection
+}
+
+/// One connection's worth of streaming.
+struct Streamer<'a> {
+    repository: &'a Repository,
+    settings: &'a Settings,
+    options: &'a StreamOptions,
+    progress: &'a Arc<dyn Progress>,
+    report: &'a mut StreamReport,
+}
+
+impl Streamer<'_> {
+    async fn once(&mut self, interrupt: &mut Interrupt, connected: &mut bool) -> Result<()> {
+        self.progress.event(Event::Phase("connecting".to_owned()));
+        let mut replication = ReplicationSession::connect(self.settings, "stream").await?;
+        let watch =
+            Watch::open(self.settings, &self.options.slot, &self.options.publication).await?;
+        let secrets = self.repository.secrets()?;
+        let source = Source::ask(&mut replication, watch.session(), secrets).await?;
+        self.report.database.clone_from(&source.database);
+        let storage = storage(self.repository).await?;
+        let last = self.resume(&mut replication, &watch, &source, &storage).await?;
+        let sample = watch.sample().await?;
+        replication.execute(&session_settings(&source.encoding)).await?;
+        let plugin = [
+            ("proto_version", "2".to_owned()),
+            ("publication_names", crate::postgres::identifier(&self.options.publication)),
+            ("messages", "true".to_owned()),
+            ("streaming", "true".to_owned()),
+        ];
+        let from = Lsn(last.last);
+        let replicated = replication.start(&self.options.slot, from, &plugin).await?;
+        *connected = true;
+        self.progress.event(Event::Phase(format!("streaming from {from}")));
+        let xids = Xids::new(last.greatest_xid.max(next_xid(&watch).await?));
+        let line = Line {
+            replicated,
+            receiver: Receiver::new(&storage, from, xids),
+            source,
+            storage,
+            watch,
+            durable: from,
+            assigned: from,
+            sent: from,
+            greatest_xid: last.greatest_xid,
+            known_until: last.known_until,
+            promise: (sample.written, sample.time),
+            caught_up_at: sample.written,
+            sample,
+            stored_sequences: None,
+            stored_unpublished: None,
+            writing: None,
+            last_stored: Instant::now(),
+            first_waiting: None,
+            key_since: Instant::now(),
+        };
+        line.run(self, interrupt).await
+    }
+
+    /// The segment to go on from; begins anew where the slot cannot.
+    async fn resume(
+        &mut self,
+        replication: &mut ReplicationSession,
+        watch: &Watch,
+        source: &Source,
+        storage: &Storage,
+    ) -> Result<ClearPart> {
+        let Some(last) = position::last(self.repository, source.stream).await? else {
+            let message =
+                format!("repository has no change stream of database \"{}\"", source.database);
+            return Err(Error::new(ErrorKind::NotFound, message)
+                .hint("Run: pgkeep setup, with the same --repo and -d"));
+        };
+        let why = match begin::find_slot(watch, &last).await? {
+            SlotFound::Good => return Ok(last),
+            SlotFound::Missing => "the replication slot is gone".to_owned(),
+            SlotFound::Lost(why) => {
+                replication.drop_slot(&self.options.slot).await?;
+                why
+            }
+        };
+        let slot = &self.options.slot;
+        let begun = begin::begin(replication, self.settings, source, slot, false, storage).await?;
+        self.warn(format!(
+            "{why}: what committed from {} to {} is not in the stream; take a backup now",
+            Lsn(last.last),
+            Lsn(begun.last)
+        ));
+        Ok(begun)
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.progress.event(Event::Warning(warning.clone()));
+        self.report.warnings.push(warning);
+    }
+}
+
+/// A data key of its own for each day.
+pub(super) async fn storage(repository: &Repository) -> Result<Storage> {
+    let key = repository.new_data_key().await?.map(|(key, _)| key);
+    let id = key.as_ref().map(|key| key.id);
+    Ok(Storage { repository: repository.clone(), sealer: Sealer::new(key), key: id })
+}
+
+/// Values are written as a backup's sessions have them written.
+fn session_settings(encoding: &str) -> String {
+    format!(
+        "SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = 'UTC'; \
+         SET bytea_output = hex; SET extra_float_digits = 3; SET xmloption = content; \
+         SET client_encoding = {}; SET statement_timeout = 0",
+        crate::postgres::literal(encoding)
+    )
+}
+
+/// The transaction id that the server gives next, with its epoch.
+async fn next_xid(watch: &Watch) -> Result<u64> {
+    let sql = "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) AS xid";
+    let rows = watch.session().query(sql).await?;
+    let row =
+        rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
+    row.parse("xid")
+}
+
+/// The state of one connection.
+struct Line {
+    replicated: Replicated,
+    receiver: Receiver,
+    source: Source,
+    storage: Storage,
+    watch: Watch,
+    /// All that committed up to here is durable.
+    durable: Lsn,
+    /// Where the segment that was begun last ends; not durable yet while one is written.
+    assigned: Lsn,
+    /// The server has sent all that committed up to here.
+    sent: Lsn,
+    greatest_xid: u64,
+    known_until: i64,
+    /// Once the server has sent up to this position, the stream is known up to this time.
+    promise: (Lsn, i64),
+    /// When the server has sent up to here, all is there that was when we began.
+    caught_up_at: Lsn,
+    sample: Sample,
+    stored_sequences: Option<Vec<SequenceState>>,
+    stored_unpublished: Option<Vec<u32>>,
+    writing: Option<JoinHandle<Result<ClearPart>>>,
+    last_stored: Instant,
+    /// When the first transaction came that waits to be stored.
+    first_waiting: Option<Instant>,
+    key_since: Instant,
+}
+
+impl Line {
+    async fn run(mut self, streamer: &mut Streamer<'_>, interrupt: &mut Interrupt) -> Result<()> {
+        let options = streamer.options;
+        let mut status = tokio::time::interval(STATUS_INTERVAL);
+        let mut look = tokio::time::interval(options.segment_time.max(Duration::from_millis(100)));
+        for interval in [&mut status, &mut look] {
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            let due = self.first_waiting.map(|since| since + options.segment_time);
+            let full = self.receiver.open.bytes >= options.segment_bytes || self.receiver.is_full();
+            let is_due = due.is_some_and(|due| due <= Instant::now());
+            if (full || is_due) && self.writing.is_none() && self.can_end() {
+                self.begin_store().await?;
+            }
+            if options.until_caught_up && self.has_caught_up() {
+                return self.finish(streamer).await;
+            }
+            let may_receive = self.writing.is_none()
+                || self.receiver.open.bytes < SEGMENTS_AHEAD * options.segment_bytes;
+            let due = due.filter(|_| self.writing.is_none() && self.can_end());
+            tokio::select! {
+                biased;
+                () = interrupt.wait() => return self.finish(streamer).await,
+                stored = stored(&mut self.writing) => self.stored(stored?, streamer).await?,
+                _ = status.tick() => self.confirm(false).await?,
+                () = at(due) => {}
+                _ = look.tick() => self.look(streamer).await?,
+                message = self.replicated.next(), if may_receive => {
+                    let large = receive(&mut self.receiver, &mut self.sent, message?).await?;
+                    self.received(large, streamer).await?;
+                }
+            }
+        }
+    }
+
+    /// Whether a segment may end now: there is something in it, and no half transaction.
+    fn can_end(&self) -> bool {
+        self.receiver.is_between_transactions() && !self.receiver.open.is_empty()
+    }
+
+    /// Whether all is durable that was there when we began.
+    fn has_caught_up(&self) -> bool {
+        let received = self.sent.max(self.last_commit()) >= self.caught_up_at;
+        received && self.writing.is_none() && self.durable >= self.caught_up_at
+    }
+
+    fn last_commit(&self) -> Lsn {
+        self.receiver.open.transactions.last().map_or(self.assigned, |last| Lsn(last.end))
+    }
+
+    /// What follows from a message.
+    async fn received(
+        &mut self,
+        received: Option<Incoming>,
+        streamer: &mut Streamer<'_>,
+    ) -> Result<()> {
+        match received {
+            None => {}
+            Some(Incoming::Reply) => self.confirm(false).await?,
+            Some(Incoming::Committed) => {
+                self.first_waiting.get_or_insert_with(Instant::now);
+            }
+            Some(Incoming::Large(large)) => self.store_large(*large, streamer).await?,
+        }
+        if self.sent >= self.promise.0 {
+            self.known_until = self.known_until.max(self.promise.1);
+        }
+        Ok(())
+    }
+
+    /// Begins to store the open segment beside the receiving.
+    async fn begin_store(&mut self) -> Result<()> {
+        let builder = self.receiver.take_open();
+        self.first_waiting = None;
+        let last = match builder.transactions.last() {
+            // A server that is idle says how far it is without transactions.
+            Some(last) => Lsn(last.end).max(self.idle_position()),
+            None => self.idle_position(),
+        };
+        let time = builder.transactions.iter().map(|transaction| transaction.time).max();
+        self.spawn(builder, SealedPart::default(), last, time).await
+    }
+
+    /// How far the server has sent, where nothing is half received.
+    fn idle_position(&self) -> Lsn {
+        if self.receiver.is_between_transactions() {
+            self.sent.max(self.assigned)
+        } else {
+            self.assigned
+        }
+    }
+
+    async fn spawn(
+        &mut self,
+        builder: SegmentBuilder,
+        mut sealed: SealedPart,
+        last: Lsn,
+        time: Option<i64>,
+    ) -> Result<()> {
+        let xids = builder.transactions.iter().map(|transaction| transaction.xid);
+        self.greatest_xid = self.greatest_xid.max(xids.max().unwrap_or_default());
+        self.known_until = self.known_until.max(time.unwrap_or_default());
+        // Asked after the last transaction came: no row has a value that is ahead of it.
+        self.sample = self.watch.sample().await?;
+        if self.stored_sequences.as_ref() != Some(&self.sample.sequences) {
+            sealed.sequences = Some(self.sample.sequences.clone());
+            self.stored_sequences.clone_from(&sealed.sequences);
+        }
+        if self.stored_unpublished.as_ref() != Some(&self.sample.unpublished) {
+            sealed.unpublished = Some(self.sample.unpublished.clone());
+            self.stored_unpublished.clone_from(&sealed.unpublished);
+        }
+        if self.key_since.elapsed() > KEY_LIFETIME {
+            self.storage = storage(&self.storage.repository).await?;
+            self.key_since = Instant::now();
+        }
+        let clear = ClearPart {
+            greatest_xid: self.greatest_xid,
+            known_until: self.known_until,
+            ..begin::clear(&self.source, self.assigned.0, last.0, &self.storage)
+        };
+        self.assigned = last;
+        let facts = Facts { clear, sealed };
+        self.writing = Some(tokio::spawn(builder.store(facts)));
+        Ok(())
+    }
+
+    /// A transaction with a segment of its own: what came before it is stored first.
+    async fn store_large(
+        &mut self,
+        large: LargeTransaction,
+        streamer: &mut Streamer<'_>,
+    ) -> Result<()> {
+        self.wait_stored(streamer).await?;
+        if !self.receiver.open.is_empty() {
+            self.begin_store().await?;
+            self.wait_stored(streamer).await?;
+        }
+        let sealed = SealedPart { rolled_back: Some(large.rolled_back), ..SealedPart::default() };
+        self.spawn(large.builder, sealed, large.end, Some(large.time)).await?;
+        self.wait_stored(streamer).await
+    }
+
+    /// Waits for the segment that is being written, and keeps the server content meanwhile.
+    async fn wait_stored(&mut self, streamer: &mut Streamer<'_>) -> Result<()> {
+        let mut status = tokio::time::interval(STATUS_INTERVAL);
+        while self.writing.is_some() {
+            tokio::select! {
+                stored = stored(&mut self.writing) => self.stored(stored?, streamer).await?,
+                _ = status.tick() => self.confirm(false).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment is durable: the server may forget what is in it.
+    async fn stored(&mut self, clear: ClearPart, streamer: &mut Streamer<'_>) -> Result<()> {
+        self.durable = Lsn(clear.last);
+        self.last_stored = Instant::now();
+        let report = &mut *streamer.report;
+        report.segments += 1;
+        report.transactions += clear.transactions;
+        report.stored_bytes += clear.stored_bytes;
+        report.last = clear.last;
+        streamer.progress.event(Event::Advanced {
+            rows: clear.transactions,
+            bytes: 0,
+            stored: clear.stored_bytes,
+        });
+        streamer.progress.event(Event::Step(format!("stored up to {}", self.durable)));
+        self.confirm(false).await
+    }
+
+    async fn confirm(&mut self, reply: bool) -> Result<()> {
+        let received = self.sent.max(self.durable);
+        self.replicated.confirm(received, self.durable, clock::now_micros(), reply).await
+    }
+
+    /// Looks at the server: how it is with the slot, and whether the stream is idle.
+    async fn look(&mut self, streamer: &mut Streamer<'_>) -> Result<()> {
+        self.sample = self.watch.sample().await?;
+        if self.sent >= self.promise.0 {
+            self.promise = (self.sample.written, self.sample.time);
+        }
+        self.shout(streamer);
+        let idle = self.receiver.open.is_empty() && self.writing.is_none();
+        let moved = self.idle_position() > self.durable;
+        let long = self.last_stored.elapsed() >= IDLE_SEGMENT_INTERVAL;
+        let wanted = streamer.options.until_caught_up && self.sent >= self.caught_up_at;
+        if idle && moved && self.receiver.is_between_transactions() && (long || wanted) {
+            self.begin_store().await?;
+        }
+        // The answer says how far the server is where it has nothing to send.
+        self.confirm(true).await
+    }
+
+    /// Says so when the slot keeps much WAL from being removed, or is about to be lost.
+    fn shout(&self, streamer: &mut Streamer<'_>) {
+        let Some(slot) = &self.sample.slot else { return };
+        let limit = streamer.options.max_lag_bytes;
+        let told = match slot.wal_status.as_str() {
+            "unreserved" => Some(
+                "the server is about to remove WAL that the stream still needs \
+                 (max_slot_wal_keep_size)"
+                    .to_owned(),
+            ),
+            _ if slot.retained_bytes > limit => Some(format!(
+                "the replication slot keeps {} bytes of WAL on the server, more than {limit}",
+                slot.retained_bytes
+            )),
+            _ => None,
+        };
+        if let Some(told) = told {
+            streamer.progress.event(Event::Warning(told));
+        }
+    }
+
+    /// Stores what is whole and ends the session.
+    async fn finish(mut self, streamer: &mut Streamer<'_>) -> Result<()> {
+        self.wait_stored(streamer).await?;
+        if self.receiver.is_between_transactions()
+            && (!self.receiver.open.is_empty() || self.idle_position() > self.durable)
+        {
+            self.begin_store().await?;
+            self.wait_stored(streamer).await?;
+        }
+        self.watch.close().await;
+        self.replicated.close().await;
+        Ok(())
+    }
+}
+
+/// What came, as far as it is for the line.
+enum Incoming {
+    /// The server wants to hear from us.
+    Reply,
+    /// A transaction ended.
+    Committed,
+    /// One ended that has a segment of its own.
+    Large(Box<LargeTransaction>),
+}
+
+async fn receive(
+    receiver: &mut Receiver,
+    sent: &mut Lsn,
+    message: Option<WalSent<'_>>,
+) -> Result<Option<Incoming>> {
+    match message {
+        None => Err(Error::new(ErrorKind::Connection, "server ended the stream")),
+        Some(WalSent::Keepalive { end, reply }) => {
+            *sent = (*sent).max(end);
+            Ok(reply.then_some(Incoming::Reply))
+        }
+        Some(WalSent::Data { data, .. }) => match receiver.take(data).await? {
+            Received::Nothing => Ok(None),
+            Received::Committed => Ok(Some(Incoming::Committed)),
+            Received::Large(large) => Ok(Some(Incoming::Large(large))),
+        },
+    }
+}
+
+/// Waits for a moment; for ever where there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the segment that is being written; for ever where there is none.
+async fn stored(writing: &mut Option<JoinHandle<Result<ClearPart>>>) -> Result<ClearPart> {
+    let Some(task) = writing else { return std::future::pending().await };
+    let done = task.await;
+    *writing = None;
+    done.map_err(|error| {
+        Error::new(ErrorKind::Internal, "writing a segment did not end").because(error)
+    })?
+}

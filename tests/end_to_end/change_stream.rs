@@ -1,0 +1,282 @@
+//! The change stream under a random workload of several sessions: at every moment that is
+//! looked at, the database comes back as it was; also when the streamer or the server is
+//! killed again and again meanwhile.
+
+use crate::logins::{block_on, settings};
+use crate::moments::{Known, TABLES, catch_up, dedicated_with, tables};
+use crate::repository;
+use pgkeep_engine::postgres::Session;
+use pgkeep_tests::{Database, Repository, Server};
+use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::process::{Child, Command, Stdio};
+
+/// Numbers that look random; the same from the same seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+
+    fn of<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[usize::try_from(self.next(list.len() as u64)).unwrap()]
+    }
+}
+
+/// The key that keeps the workload from committing while a moment is looked at.
+const MOMENT: u32 = 4711;
+
+/// A seed, which is printed: `PGKEEP_SEED` repeats a run.
+fn seed() -> u64 {
+    let given = std::env::var("PGKEEP_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
+    println!("PGKEEP_SEED={seed}");
+    seed
+}
+
+fn statement(random: &mut Random) -> String {
+    let id = random.next(500) + 1;
+    let n = random.next(100);
+    let statements = [
+        format!(
+            "INSERT INTO app.jobs (state, note, body) SELECT 'new', 'w{n}', repeat(md5('{n}'), 150) FROM generate_series(1, {})",
+            n % 7 + 1
+        ),
+        format!("UPDATE app.jobs SET note = note || '{n}' WHERE id % 17 = {}", n % 17),
+        format!("UPDATE app.jobs SET body = repeat(md5('{n}'), 120) WHERE id = {id}"),
+        format!("UPDATE app.jobs SET id = nextval('app.jobs_id_seq') WHERE id = {id}"),
+        format!("DELETE FROM app.jobs WHERE id % 41 = {}", n % 41),
+        format!("UPDATE app.pairs SET b = b || '{}', c = {n} WHERE a = {}", n % 3, n % 7),
+        format!(
+            "INSERT INTO app.pairs VALUES ({}, 'n{id}-{n}', {n}) ON CONFLICT DO NOTHING",
+            n % 7
+        ),
+        format!("DELETE FROM app.pairs WHERE a = {} AND c % 3 = 0", n % 7),
+        format!("INSERT INTO app.log SELECT {}, 'same' FROM generate_series(1, {})", n % 5, n % 4),
+        format!(
+            "DELETE FROM app.log WHERE ctid IN (SELECT ctid FROM app.log WHERE at = {} LIMIT 2)",
+            n % 5
+        ),
+        format!("UPDATE app.log SET line = 'l{}' WHERE at = {}", n % 2, n % 5),
+        format!("UPDATE app.whole SET id = id + 1 WHERE id % 5 = {}", n % 5),
+        format!("INSERT INTO app.whole VALUES ({n}, repeat('y{n}', 2500))"),
+        format!("UPDATE app.unique_key SET code = 'u{id}-{n}' WHERE n = {}", n % 20),
+        format!("UPDATE app.parts SET day = (day + {n}) % 20 WHERE n = {n}"),
+        format!("INSERT INTO app.parts VALUES ({}, {}) ON CONFLICT DO NOTHING", n % 20, id),
+        "TRUNCATE app.log".to_owned(),
+        format!("INSERT INTO app.jobs (note) SELECT 'many' FROM generate_series(1, {})", n * 8),
+    ];
+    // TRUNCATE and the large ones are rare.
+    let last = statements.len() as u64;
+    let at = if random.next(12) == 0 { random.next(last) } else { random.next(last - 2) };
+    statements[usize::try_from(at).unwrap()].clone()
+}
+
+fn transaction(random: &mut Random, worker: u64, number: u64) -> String {
+    let mut sql = format!("SELECT pg_advisory_lock_shared({MOMENT});\nBEGIN;\n");
+    for _ in 0..=random.next(4) {
+        match random.next(5) {
+            0 => sql += &format!("SAVEPOINT s;\n{};\nROLLBACK TO s;\n", statement(random)),
+            1 => sql += &format!("SAVEPOINT t;\n{};\nRELEASE t;\n", statement(random)),
+            _ => sql += &format!("{};\n", statement(random)),
+        }
+    }
+    let prepared = format!("p{worker}_{number}");
+    sql += &match random.next(10) {
+        0 => "ROLLBACK;\n".to_owned(),
+        1 => format!("PREPARE TRANSACTION '{prepared}';\nCOMMIT PREPARED '{prepared}';\n"),
+        2 => format!("PREPARE TRANSACTION '{prepared}';\nROLLBACK PREPARED '{prepared}';\n"),
+        _ => "COMMIT;\n".to_owned(),
+    };
+    sql + &format!("SELECT pg_advisory_unlock_shared({MOMENT});\n")
+}
+
+/// Sessions that change rows until they are dropped. Errors (a deadlock, a key that is there)
+/// only roll a transaction back.
+struct Workload(Vec<Child>);
+
+impl Workload {
+    fn begin(source: &Database<'_>, seed: u64, transactions: u64) -> Self {
+        let worker = |worker: u64| {
+            let mut random = Random(seed + worker * 7919 + 1);
+            let mut script = "SET lock_timeout = '2s';\n".to_owned();
+            for number in 0..transactions {
+                script += &transaction(&mut random, worker, number);
+            }
+            let mut psql = source.psql_command();
+            let psql =
+                psql.args(["-q", "-X", "-f", "-", "-o", "/dev/null", "-v", "ON_ERROR_STOP=0"]);
+            let psql = psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = psql.spawn().unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            std::thread::spawn(move || {
+                // The end of the session is the end of its script.
+                let _ended = stdin.write_all(script.as_bytes());
+            });
+            child
+        };
+        Self((1..=3).map(worker).collect())
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.0.iter_mut().all(|child| child.try_wait().unwrap().is_some())
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // One that is over cannot be killed, and need not be.
+            let _over = child.kill();
+            let _over = child.wait();
+        }
+    }
+}
+
+/// Waits for all transactions to end, keeps others from beginning, and looks.
+fn look(source: &Database<'_>) -> Known {
+    block_on(async {
+        let settings = settings(&source.uri()).unwrap();
+        let mut holder = Session::connect(&settings, "test").await.unwrap();
+        holder.execute(&format!("SELECT pg_advisory_lock({MOMENT})")).await.unwrap();
+        let known = crate::moments::now(source);
+        holder.close().await;
+        known
+    })
+}
+
+/// Waits until the workload has committed more.
+fn let_work(source: &Database<'_>, workload: &mut Workload) {
+    let xid =
+        || source.query("SELECT pg_snapshot_xmax(pg_current_snapshot())").trim().parse::<u64>();
+    let before = xid().unwrap();
+    while xid().unwrap() < before + 8 && !workload.is_over() {}
+}
+
+/// `pgkeep stream` in the background; killed when dropped.
+struct Streamer(Child);
+
+impl Streamer {
+    fn begin(repository: &Repository, uri: &str) -> Self {
+        let mut command: Command = repository.command();
+        command.args(["stream", "--quiet", "--segment-seconds", "1", "-d", uri]);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Streamer {
+    fn drop(&mut self) {
+        // SIGKILL: nothing of it ends in good order.
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+fn assert_all_come_back(repository: &Repository, server: &Server, known: &[Known]) {
+    for (number, moment) in known.iter().enumerate() {
+        let copy = server.database();
+        repository.restore(&copy.uri(), &["--to-lsn", &moment.lsn, "--no-analyze"]);
+        assert_eq!(tables(&copy), moment.tables, "moment {number} at {}", moment.lsn);
+        let behind = copy.query(
+            "SELECT count(*) FROM app.jobs WHERE id < 100000
+             AND id > (SELECT last_value FROM app.jobs_id_seq)",
+        );
+        assert_eq!(behind.trim(), "0", "moment {number}: the sequence is behind");
+    }
+}
+
+/// Settings that have the server send transactions while they run.
+const SMALL_MEMORY: [(&str, &str); 1] = [("logical_decoding_work_mem", "64kB")];
+
+fn random_workload_comes_back(source_major: u32, target_major: u32) {
+    let seed = seed();
+    let server = dedicated_with(source_major, &SMALL_MEMORY);
+    let source = server.database();
+    source.query(TABLES);
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "--keyless", "full", "-d", &source.uri()]).ok();
+    let streamer = Streamer::begin(&repository, &source.uri());
+    let mut workload = Workload::begin(&source, seed, 10_000);
+    let_work(&source, &mut workload);
+    repository.backup(&source.uri(), &[]);
+    let mut known = Vec::new();
+    for number in 0..50 {
+        let_work(&source, &mut workload);
+        known.push(look(&source));
+        if number % 17 == 16 {
+            // In the middle of the workload: its rows join the changes without a seam.
+            repository.backup(&source.uri(), &[]);
+        }
+    }
+    drop(workload);
+    drop(streamer);
+    catch_up(&repository, &source);
+    let streamed = source.query("SELECT stream_txns > 0 FROM pg_stat_replication_slots");
+    assert_eq!(streamed.trim(), "t", "no transaction was streamed while it ran");
+    let _ = repository.run(["verify", "-q"]).ok();
+    let target = Server::shared(target_major);
+    assert_all_come_back(&repository, target, &known);
+}
+
+#[test]
+fn random_workload_comes_back_of_postgresql_14() {
+    random_workload_comes_back(14, 14);
+}
+
+#[test]
+fn random_workload_comes_back_of_postgresql_18() {
+    random_workload_comes_back(18, 18);
+}
+
+#[test]
+fn random_workload_of_postgresql_14_comes_back_on_18() {
+    random_workload_comes_back(14, 18);
+}
+
+/// The database that outlives its server's kills; it goes with the server.
+fn adopt(server: &Server) -> ManuallyDrop<Database<'_>> {
+    ManuallyDrop::new(Database::adopt(server, "killed"))
+}
+
+#[test]
+fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
+    let seed = seed();
+    let mut random = Random(seed);
+    let mut server = dedicated_with(18, &SMALL_MEMORY);
+    server.query("CREATE DATABASE killed");
+    adopt(&server).query(TABLES);
+    let repository = repository();
+    let uri = server.uri("killed");
+    let _ = repository.run(["setup", "-q", "--keyless", "full", "-d", &uri]).ok();
+    repository.backup(&uri, &[]);
+    let mut known = Vec::new();
+    for round in 0..50 {
+        let source = adopt(&server);
+        let streamer = Streamer::begin(&repository, &source.uri());
+        let mut workload = Workload::begin(&source, seed + round, 40);
+        for _ in 0..random.next(3) {
+            let_work(&source, &mut workload);
+        }
+        if round % 5 == 4 {
+            known.push(look(&source));
+        }
+        let victim = random.of(&["streamer", "server", "streamer"]);
+        if victim == "server" {
+            drop(workload);
+            server.kill();
+            drop(streamer);
+            server.restart();
+        } else {
+            drop(streamer);
+        }
+    }
+    let source = adopt(&server);
+    known.push(look(&source));
+    catch_up(&repository, &source);
+    let _ = repository.run(["verify", "-q"]).ok();
+    assert_all_come_back(&repository, Server::shared(18), &known);
+}
