@@ -3,11 +3,11 @@
 //! Each change says of a whole row that one more is there, or one less. The sums do not
 //! depend on the order; only rows with a sum that is not zero need to be written or left out.
 
-use super::hash::{Hash, Hasher128, Share};
+use super::hash::{Hash, HashMap128, Share};
 use super::keyed::nonsense;
+use super::row_hash::{ChangeHashes, RowHasher, Scratch};
 use crate::Result;
 use pgkeep_format::change::{Action, Change};
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes that one sum takes, room for growing included.
@@ -15,13 +15,13 @@ const SUM_BYTES: usize = 72;
 
 /// How many more or less of each row there are.
 pub(super) struct Bag {
-    hasher: Hasher128,
+    hasher: RowHasher,
     share: Share,
-    sums: Mutex<HashMap<Hash, i64>>,
+    sums: Mutex<HashMap128<i64>>,
 }
 
 impl Bag {
-    pub(super) fn new(hasher: Hasher128, share: Share) -> Self {
+    pub(super) fn new(hasher: RowHasher, share: Share) -> Self {
         Self { hasher, share, sums: Mutex::default() }
     }
 
@@ -31,22 +31,20 @@ impl Bag {
     }
 
     /// Takes a change; it is no truncate.
-    pub(super) fn take(&mut self, change: &Change<'_>) -> Result<()> {
+    pub(super) fn take(&mut self, change: &Change<'_>, hashes: ChangeHashes) -> Result<()> {
         if !change.unchanged.is_empty() {
             return Err(nonsense());
         }
         if change.action != Action::Insert {
-            let old = change.old.filter(|old| old.is_whole).ok_or_else(nonsense)?;
-            self.count(old.row, -1);
+            self.count(hashes.old.ok_or_else(nonsense)?, -1);
         }
-        if change.action != Action::Delete {
-            self.count(change.new, 1);
+        if let Some(new) = hashes.new {
+            self.count(new, 1);
         }
         Ok(())
     }
 
-    fn count(&mut self, row: &[u8], by: i64) {
-        let hash = self.hasher.hash(row);
+    fn count(&mut self, hash: Hash, by: i64) {
         if self.share.has(hash) {
             let sums = self.sums.get_mut().unwrap_or_else(PoisonError::into_inner);
             let sum = sums.entry(hash).or_insert(0);
@@ -58,8 +56,7 @@ impl Bag {
     }
 
     /// Takes one of a row from its sum, towards zero; false when the sum is not of that sign.
-    fn settle(&self, row: &[u8], sign: i64) -> bool {
-        let hash = self.hasher.hash(row);
+    fn settle(&self, hash: Hash, sign: i64) -> bool {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sum) = sums.get_mut(&hash).filter(|sum| sum.signum() == sign) else {
             return false;
@@ -73,7 +70,8 @@ impl Bag {
 
     /// Appends the new row of a change if one more of it is there in the end.
     pub(super) fn write_changed(&self, change: &Change<'_>, rows: &mut Vec<u8>) -> bool {
-        let written = change.action != Action::Delete && self.settle(change.new, 1);
+        let is_there = |row| self.hash(row).is_some_and(|hash| self.settle(hash, 1));
+        let written = change.action != Action::Delete && is_there(change.new);
         if written {
             rows.extend_from_slice(change.new);
             rows.push(b'\n');
@@ -83,12 +81,17 @@ impl Bag {
 
     /// Appends a row of the backup, unless there is one less of it.
     pub(super) fn write_base(&self, line: &[u8], rows: &mut Vec<u8>) -> bool {
-        if (self.share.of > 1 && !self.share.has(self.hasher.hash(line))) || self.settle(line, -1) {
+        let gone = |hash| !self.share.has(hash) || self.settle(hash, -1);
+        if self.hash(line).is_none_or(gone) {
             return false;
         }
         rows.extend_from_slice(line);
         rows.push(b'\n');
         true
+    }
+
+    fn hash(&self, row: &[u8]) -> Option<Hash> {
+        self.hasher.row(row, &mut Scratch::default())
     }
 
     /// Whether every sum was settled: each row that went was there.

@@ -1,7 +1,7 @@
 //! Rows and keys as 128 random-looking bits: the hash is keyed with random numbers of this
 //! process, so that nobody can make two keys meet, and by chance none do.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// The hash of a key or row.
@@ -9,6 +9,9 @@ pub(super) type Hash = u128;
 
 /// A set of hashes, which need no hashing again.
 pub(super) type HashSet128 = HashSet<Hash, BuildHasherDefault<AsIs>>;
+
+/// A map from hashes.
+pub(super) type HashMap128<T> = HashMap<Hash, T, BuildHasherDefault<AsIs>>;
 
 /// Makes hashes.
 #[derive(Debug, Clone, Default)]

@@ -5,8 +5,9 @@
 //! hash of its key, with one exception: a row with values that its last change left alone
 //! (TOAST) *wants* them from an older change, from the key it had before, or from the backup.
 
-use super::copy_row::{fields, merge, pick};
-use super::hash::{Hash, HashSet128, Hasher128, Share};
+use super::copy_row::merge;
+use super::hash::{Hash, HashMap128, HashSet128, Share};
+use super::row_hash::{ChangeHashes, RowHasher, Scratch};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::change::{Action, Change};
 use std::collections::HashMap;
@@ -30,26 +31,17 @@ pub(super) type Place = (u32, u32);
 
 /// What became of the rows of a table.
 pub(super) struct Keyed {
-    hasher: Hasher128,
+    hasher: RowHasher,
     share: Share,
-    columns: usize,
-    key: Vec<usize>,
     /// Keys whose older rows are no more.
     done: HashSet128,
     /// Keys whose older row has values that a newer one wants.
-    wanted: HashMap<Hash, Partial>,
+    wanted: HashMap128<Partial>,
     /// Changes whose new row is what a key has in the end, by units.
     finals: Vec<Vec<u32>>,
     /// Changes that have the last values that a row wants.
     providers: HashMap<Place, Partial>,
     partial_bytes: usize,
-    scratch: Scratch,
-}
-
-#[derive(Default)]
-struct Scratch {
-    fields: Vec<(usize, usize)>,
-    key: Vec<u8>,
 }
 
 /// What is known of a key, looking back.
@@ -63,24 +55,15 @@ enum State {
 }
 
 impl Keyed {
-    pub(super) fn new(
-        hasher: Hasher128,
-        share: Share,
-        columns: usize,
-        key: Vec<usize>,
-        units: usize,
-    ) -> Self {
+    pub(super) fn new(hasher: RowHasher, share: Share, units: usize) -> Self {
         Self {
             hasher,
             share,
-            columns,
-            key,
             done: HashSet128::default(),
-            wanted: HashMap::new(),
+            wanted: HashMap128::default(),
             finals: vec![Vec::new(); units],
             providers: HashMap::new(),
             partial_bytes: 0,
-            scratch: Scratch::default(),
         }
     }
 
@@ -91,13 +74,13 @@ impl Keyed {
     }
 
     /// Takes a change that is older than all before. It is no truncate.
-    pub(super) fn take(&mut self, place: Place, change: &Change<'_>) -> Result<()> {
-        let old = match change.old {
-            None => None,
-            Some(old) if old.is_whole => Some(self.key_of(old.row)?),
-            // The old row has the key's columns alone.
-            Some(old) => Some(self.hasher.hash(old.row)),
-        };
+    pub(super) fn take(
+        &mut self,
+        place: Place,
+        change: &Change<'_>,
+        hashes: ChangeHashes,
+    ) -> Result<()> {
+        let old = hashes.old;
         if change.action == Action::Delete {
             let key = old.ok_or_else(nonsense)?;
             return match self.state(key) {
@@ -109,10 +92,11 @@ impl Keyed {
                 State::Over => Ok(()),
             };
         }
-        if change.unchanged.iter().any(|at| self.key.contains(&usize::from(*at))) {
+        let key = self.hasher.key().unwrap_or_default();
+        if change.unchanged.iter().any(|at| key.contains(&usize::from(*at))) {
             return Err(nonsense());
         }
-        let new = self.key_of(change.new)?;
+        let new = hashes.new.ok_or_else(nonsense)?;
         let before = match change.action {
             Action::Insert => None,
             _ => Some(old.unwrap_or(new)),
@@ -165,7 +149,7 @@ impl Keyed {
     }
 
     fn state(&self, key: Hash) -> State {
-        if self.wanted.contains_key(&key) {
+        if !self.wanted.is_empty() && self.wanted.contains_key(&key) {
             State::Wanted
         } else if !self.share.has(key) || self.done.contains(&key) {
             State::Over
@@ -186,11 +170,6 @@ impl Keyed {
             None => Ok(()),
             Some(_) => Err(nonsense()),
         }
-    }
-
-    fn key_of(&mut self, row: &[u8]) -> Result<Hash> {
-        let Scratch { fields: found, key } = &mut self.scratch;
-        hash_key(&self.hasher, &self.key, self.columns, row, found, key).ok_or_else(nonsense)
     }
 
     /// Ends the reading back: all rows of the backup are no more (a truncate), and nobody may
@@ -233,35 +212,40 @@ impl Keyed {
     pub(super) fn write_base(
         &self,
         line: &[u8],
-        buffers: &mut (Vec<(usize, usize)>, Vec<u8>),
+        scratch: &mut Scratch,
         rows: &mut Vec<u8>,
-    ) -> Result<bool> {
-        let (found, key) = buffers;
-        let hash = hash_key(&self.hasher, &self.key, self.columns, line, found, key);
-        let hash = hash.ok_or_else(unlike)?;
-        if let Some(partial) = self.wanted.get(&hash) {
+    ) -> Result<BaseRow> {
+        let hash = self.hasher.row(line, scratch).ok_or_else(unlike)?;
+        let wanted = if self.wanted.is_empty() { None } else { self.wanted.get(&hash) };
+        if let Some(partial) = wanted {
             let row = merge(&partial.row, &partial.wants, line).ok_or_else(unlike)?;
             rows.extend_from_slice(&row);
+            rows.push(b'\n');
+            Ok(BaseRow::Wanted)
         } else if !self.share.has(hash) || self.done.contains(&hash) {
-            return Ok(false);
+            Ok(BaseRow::Gone)
         } else {
             rows.extend_from_slice(line);
+            rows.push(b'\n');
+            Ok(BaseRow::Same)
         }
-        rows.push(b'\n');
-        Ok(true)
     }
 
     /// Rows of the backup whose values are wanted; each must be there.
     pub(super) fn wanted(&self) -> usize {
         self.wanted.len()
     }
+}
 
-    /// Whether a row of the backup has values that are wanted.
-    pub(super) fn wants(&self, line: &[u8], buffers: &mut (Vec<(usize, usize)>, Vec<u8>)) -> bool {
-        let (found, key) = buffers;
-        let hash = hash_key(&self.hasher, &self.key, self.columns, line, found, key);
-        hash.is_some_and(|hash| self.wanted.contains_key(&hash))
-    }
+/// What a row of the backup has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BaseRow {
+    /// It is no more, or for another share.
+    Gone,
+    /// It is what it was.
+    Same,
+    /// Another row took values from it.
+    Wanted,
 }
 
 fn size(partial: &Partial) -> usize {
@@ -270,19 +254,6 @@ fn size(partial: &Partial) -> usize {
 
 fn u32_of(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn hash_key(
-    hasher: &Hasher128,
-    positions: &[usize],
-    columns: usize,
-    row: &[u8],
-    found: &mut Vec<(usize, usize)>,
-    key: &mut Vec<u8>,
-) -> Option<Hash> {
-    fields(row, found);
-    key.clear();
-    (found.len() == columns && pick(row, found, positions, key)).then(|| hasher.hash(key))
 }
 
 /// The error for changes that cannot have been.

@@ -16,6 +16,7 @@ mod copy_row;
 mod hash;
 mod keyed;
 mod recovery;
+mod row_hash;
 mod table;
 mod target;
 mod visible;

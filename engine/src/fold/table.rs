@@ -12,9 +12,10 @@
 
 use super::bag::Bag;
 use super::changes::{Read, Unit, units};
-use super::hash::{Hasher128, Share};
-use super::keyed::{Keyed, nonsense, unlike};
+use super::hash::Share;
+use super::keyed::{BaseRow, Keyed, nonsense, unlike};
 use super::recovery::Recovery;
+use super::row_hash::{ChangeHashes, RowHasher, Scratch};
 use crate::{Error, ErrorKind, Result};
 use futures_util::{StreamExt, stream};
 use pgkeep_format::change::Action;
@@ -32,10 +33,7 @@ pub struct TableFold {
     recovery: Arc<Recovery>,
     units: Vec<Unit>,
     name: String,
-    columns: usize,
-    /// Positions of the columns of the key; absent where rows have none.
-    key: Option<Vec<usize>>,
-    hasher: Hasher128,
+    hasher: RowHasher,
     changes: u64,
 }
 
@@ -59,7 +57,7 @@ enum Kind {
 pub struct Passing {
     /// The beginning of a row that goes on in the next chunk.
     begun: Vec<u8>,
-    buffers: (Vec<(usize, usize)>, Vec<u8>),
+    scratch: Scratch,
 }
 
 impl TableFold {
@@ -97,11 +95,15 @@ impl TableFold {
             recovery: recovery.clone(),
             units,
             name,
-            columns: columns.len(),
-            key: own_key,
-            hasher: Hasher128::default(),
+            hasher: RowHasher::new(own_key),
             changes,
         })))
+    }
+
+    /// Units of changes.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.units.len()
     }
 
     /// Whether all of it fits into memory at once, as far as the number of changes tells.
@@ -137,20 +139,17 @@ impl TableFold {
     /// What became of a share; absent when that takes more memory than there is.
     async fn part(self: &Arc<Self>, share: Share, memory: usize) -> Result<Option<Part>> {
         let hasher = self.hasher.clone();
-        let mut kind = match &self.key {
-            Some(key) => {
-                Kind::Keyed(Keyed::new(hasher, share, self.columns, key.clone(), self.units.len()))
-            }
+        let mut kind = match self.hasher.key() {
+            Some(_) => Kind::Keyed(Keyed::new(hasher, share, self.units.len())),
             None => Kind::Bag(Bag::new(hasher, share)),
         };
-        let reads: Vec<_> =
-            self.units.iter().rev().map(|unit| Read::unit(&self.recovery, unit)).collect();
+        let reads: Vec<_> = (0..self.units.len()).rev().map(|unit| self.hashed(unit)).collect();
         let mut reads = stream::iter(reads).buffered(UNITS_AHEAD);
         let mut truncated = None;
         let mut number = self.units.len();
         'units: while let Some(read) = reads.next().await {
             number -= 1;
-            let read = read.map_err(|error| self.of_table(error))?;
+            let Hashed { read, hashes } = read.map_err(|error| self.of_table(error))?;
             let segment = self.units[number].segment(&self.recovery);
             let unit = u32::try_from(number).unwrap_or(u32::MAX);
             for at in (0..read.len()).rev() {
@@ -161,8 +160,8 @@ impl TableFold {
                 }
                 let place = (unit, u32::try_from(at).unwrap_or(u32::MAX));
                 let taken = match &mut kind {
-                    Kind::Keyed(keyed) => keyed.take(place, &change),
-                    Kind::Bag(bag) => bag.take(&change),
+                    Kind::Keyed(keyed) => keyed.take(place, &change, hashes[at]),
+                    Kind::Bag(bag) => bag.take(&change, hashes[at]),
                 };
                 taken.map_err(|error| self.of_table(error))?;
             }
@@ -180,10 +179,37 @@ impl TableFold {
         Ok(Some(Part { fold: self.clone(), kind, truncated, found: AtomicUsize::new(0) }))
     }
 
+    /// Reads a unit and hashes the rows of its changes, beside the caller, who goes on with
+    /// another unit meanwhile.
+    async fn hashed(self: &Arc<Self>, unit: usize) -> Result<Hashed> {
+        let read = Read::unit(&self.recovery, &self.units[unit]).await?;
+        let fold = self.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            let segment = fold.units[unit].segment(&fold.recovery);
+            let mut scratch = Scratch::default();
+            let none = ChangeHashes { old: None, new: None };
+            let hash = |at| match read.change(segment, at)? {
+                Some(change) => fold.hasher.change(&change, &mut scratch),
+                None => Ok(none),
+            };
+            let hashes = (0..read.len()).map(hash).collect::<Result<_>>()?;
+            Ok(Hashed { read, hashes })
+        });
+        hashing.await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "hashing changes did not end").because(error)
+        })?
+    }
+
     fn of_table(&self, error: Error) -> Error {
         let message = format!("could not read the changes of table {}", self.name);
         Error::new(error.kind(), message).because(error)
     }
+}
+
+/// A unit with the hashes of its changes.
+struct Hashed {
+    read: Read,
+    hashes: Vec<ChangeHashes>,
 }
 
 /// The parts of a table, one after another.
@@ -262,40 +288,33 @@ impl Part {
     /// [`ErrorKind::Damaged`] when the rows have other columns than their changes.
     pub fn pass(&self, chunk: &[u8], passing: &mut Passing, rows: &mut Vec<u8>) -> Result<u64> {
         let mut count = 0;
-        let mut rest = chunk;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line = &rest[..end];
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            let line = &chunk[start..end];
+            start = end + 1;
             if passing.begun.is_empty() {
-                count += u64::from(self.pass_row(line, &mut passing.buffers, rows)?);
+                count += u64::from(self.pass_row(line, &mut passing.scratch, rows)?);
             } else {
                 let mut begun = std::mem::take(&mut passing.begun);
                 begun.extend_from_slice(line);
-                count += u64::from(self.pass_row(&begun, &mut passing.buffers, rows)?);
+                count += u64::from(self.pass_row(&begun, &mut passing.scratch, rows)?);
             }
-            rest = &rest[end + 1..];
         }
-        passing.begun.extend_from_slice(rest);
+        passing.begun.extend_from_slice(&chunk[start..]);
         Ok(count)
     }
 
-    fn pass_row(
-        &self,
-        line: &[u8],
-        buffers: &mut (Vec<(usize, usize)>, Vec<u8>),
-        rows: &mut Vec<u8>,
-    ) -> Result<bool> {
-        match &self.kind {
-            Kind::Bag(bag) => Ok(bag.write_base(line, rows)),
-            Kind::Keyed(keyed) => {
-                let written = keyed
-                    .write_base(line, buffers, rows)
-                    .map_err(|error| self.fold.of_table(error))?;
-                if written && keyed.wanted() > 0 && keyed.wants(line, buffers) {
-                    self.found.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(written)
-            }
+    fn pass_row(&self, line: &[u8], scratch: &mut Scratch, rows: &mut Vec<u8>) -> Result<bool> {
+        let keyed = match &self.kind {
+            Kind::Bag(bag) => return Ok(bag.write_base(line, rows)),
+            Kind::Keyed(keyed) => keyed,
+        };
+        let row =
+            keyed.write_base(line, scratch, rows).map_err(|error| self.fold.of_table(error))?;
+        if row == BaseRow::Wanted {
+            self.found.fetch_add(1, Ordering::Relaxed);
         }
+        Ok(row != BaseRow::Gone)
     }
 
     /// Checks, when all rows of the backup have passed, that those were among them that the

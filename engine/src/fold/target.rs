@@ -88,7 +88,7 @@ impl Target {
         run: &Run,
         time: i64,
     ) -> Result<Option<Cut>> {
-        if time > run.last.known_until {
+        if time < run.begin.known_until || time > run.last.known_until {
             return Ok(None);
         }
         let is_later = |commit: i64| if self.exclusive { commit >= time } else { commit > time };

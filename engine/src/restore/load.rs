@@ -18,6 +18,7 @@ use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
 use pgkeep_format::stream::{ChunkReference, Stream};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::OnceCell;
@@ -40,8 +41,8 @@ pub(super) struct Group {
 enum What {
     /// The rows of its chunks, or what they have become.
     Rows,
-    /// The rows that changes leave.
-    Changed,
+    /// The rows that changes leave, of the units from one on up to another.
+    Changed(usize, usize),
     /// All of it, share by share: together it does not fit into memory.
     InParts,
 }
@@ -122,7 +123,10 @@ impl Loader {
             return Ok(groups);
         };
         if fold.fits() {
-            groups.push(Group { first: false, what: What::Changed, chunks: Vec::new() });
+            for from in (0..fold.units()).step_by(GROUP_CHUNKS) {
+                let what = What::Changed(from, from + GROUP_CHUNKS);
+                groups.push(Group { first: false, what, chunks: Vec::new() });
+            }
         } else {
             let chunks = groups.into_iter().flat_map(|group| group.chunks).collect();
             groups = vec![Group { first: true, what: What::InParts, chunks }];
@@ -228,7 +232,7 @@ impl Loader {
         if group.what == What::InParts {
             let mut parts = folded.fold.parts();
             while let Some(part) = parts.next().await? {
-                write_changed(&part, sink).await?;
+                write_changed(&part, part.units(), sink).await?;
                 self.pass(&group.chunks, Some(&part), sink).await?;
                 part.check()?;
             }
@@ -236,7 +240,10 @@ impl Loader {
         }
         let part = folded.whole.get_or_try_init(|| folded.fold.whole()).await?;
         match group.what {
-            What::Changed => write_changed(part, sink).await,
+            What::Changed(from, to) => {
+                let units = part.units();
+                write_changed(part, from.max(units.start)..to.min(units.end), sink).await
+            }
             _ => self.pass(&group.chunks, Some(part), sink).await,
         }
     }
@@ -289,9 +296,11 @@ impl Loader {
 }
 
 /// Writes the rows that changes leave.
-async fn write_changed(part: &Part, sink: &mut Sink<'_, '_>) -> Result<()> {
-    for unit in part.units() {
-        let (rows, _) = part.changed(unit).await?;
+async fn write_changed(part: &Part, units: Range<usize>, sink: &mut Sink<'_, '_>) -> Result<()> {
+    let reads: Vec<_> = units.map(|unit| part.changed(unit)).collect();
+    let mut reads = stream::iter(reads).buffered(CHUNKS_AHEAD);
+    while let Some(changed) = reads.next().await {
+        let (rows, _) = changed?;
         sink.write(&rows, 0).await?;
     }
     Ok(())

@@ -63,10 +63,10 @@ pub(super) async fn begin(
     storage: &Storage,
 ) -> Result<ClearPart> {
     let new = replication.create_slot(slot, failover).await?;
-    let snapshot = visible(settings, &new).await?;
+    let (snapshot, known_until) = visible(settings, &new).await?;
     let clear = ClearPart {
         begins: true,
-        known_until: 0,
+        known_until,
         ..clear(source, new.consistent_point.0, new.consistent_point.0, storage)
     };
     let begin = Begin {
@@ -81,8 +81,8 @@ pub(super) async fn begin(
     SegmentBuilder::new(storage).store(Facts { clear, sealed }).await
 }
 
-/// What the snapshot sees that was exported with a slot.
-async fn visible(settings: &Settings, slot: &NewSlot) -> Result<String> {
+/// What the snapshot sees that was exported with a slot, and the server's clock soon after it.
+async fn visible(settings: &Settings, slot: &NewSlot) -> Result<(String, i64)> {
     let mut session = Session::connect(settings, "setup").await?;
     session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
     let snapshot = literal(&slot.snapshot);
@@ -91,13 +91,18 @@ async fn visible(settings: &Settings, slot: &NewSlot) -> Result<String> {
             .hint("Connect to the server itself, not through a pooler or load balancer.")
             .because(error)
     })?;
-    let rows = session.query("SELECT pg_catalog.pg_current_snapshot() AS xids").await?;
+    let rows = session
+        .query(
+            "SELECT pg_catalog.pg_current_snapshot() AS xids, \
+             (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8 AS time",
+        )
+        .await?;
     let row =
         rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
-    let xids = row.text("xids")?.to_owned();
+    let seen = (row.text("xids")?.to_owned(), row.parse("time")?);
     session.execute("COMMIT").await?;
     session.close().await;
-    Ok(xids)
+    Ok(seen)
 }
 
 /// The clear part of a segment between two positions; sums are for the builder.

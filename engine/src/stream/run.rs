@@ -30,6 +30,10 @@ const RETRY_WAIT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(6
 /// Bytes of changes, in segments, that may be received while one is being stored.
 const SEGMENTS_AHEAD: usize = 4;
 
+/// How often the server is asked how far it is, by a stream that is to end there; else once for
+/// each segment.
+const LOOK_WHEN_ENDING: Duration = Duration::from_millis(200);
+
 /// A data key is used for so long.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -267,7 +271,8 @@ impl Line {
     async fn run(mut self, streamer: &mut Streamer<'_>, interrupt: &mut Interrupt) -> Result<()> {
         let options = streamer.options;
         let mut status = tokio::time::interval(STATUS_INTERVAL);
-        let mut look = tokio::time::interval(options.segment_time.max(Duration::from_millis(100)));
+        let look = if options.until_caught_up { LOOK_WHEN_ENDING } else { options.segment_time };
+        let mut look = tokio::time::interval(look);
         for interval in [&mut status, &mut look] {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
@@ -275,7 +280,8 @@ impl Line {
             let due = self.first_waiting.map(|since| since + options.segment_time);
             let full = self.receiver.open.bytes >= options.segment_bytes || self.receiver.is_full();
             let is_due = due.is_some_and(|due| due <= Instant::now());
-            if (full || is_due) && self.writing.is_none() && self.can_end() {
+            let is_last = options.until_caught_up && self.has_received_all();
+            if (full || is_due || is_last) && self.writing.is_none() && self.can_end() {
                 self.begin_store().await?;
             }
             if options.until_caught_up && self.has_caught_up() {
@@ -306,8 +312,12 @@ impl Line {
 
     /// Whether all is durable that was there when we began.
     fn has_caught_up(&self) -> bool {
-        let received = self.sent.max(self.last_commit()) >= self.caught_up_at;
-        received && self.writing.is_none() && self.durable >= self.caught_up_at
+        self.has_received_all() && self.writing.is_none() && self.durable >= self.caught_up_at
+    }
+
+    /// Whether all has come that was there when we began.
+    fn has_received_all(&self) -> bool {
+        self.sent.max(self.last_commit()) >= self.caught_up_at
     }
 
     fn last_commit(&self) -> Lsn {
@@ -452,7 +462,7 @@ impl Line {
         let idle = self.receiver.open.is_empty() && self.writing.is_none();
         let moved = self.idle_position() > self.durable;
         let long = self.last_stored.elapsed() >= IDLE_SEGMENT_INTERVAL;
-        let wanted = streamer.options.until_caught_up && self.sent >= self.caught_up_at;
+        let wanted = streamer.options.until_caught_up && self.has_received_all();
         if idle && moved && self.receiver.is_between_transactions() && (long || wanted) {
             self.begin_store().await?;
         }
