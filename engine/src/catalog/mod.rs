@@ -9,6 +9,7 @@
 //! snapshot and `search_path = ''` it relies on.
 
 mod array;
+pub mod capture;
 mod context;
 mod creation;
 mod database;

@@ -111,9 +111,9 @@ async fn constraints(context: &Context<'_>) -> Result<HashMap<u32, Vec<Constrain
                       pg_catalog.pg_get_constraintdef(c.oid) AS definition \
                FROM pg_catalog.pg_constraint c \
                WHERE c.contypid <> 0 AND c.contype IN ('c', 'n') \
-               ORDER BY c.contypid, c.conname";
+               ORDER BY c.oid";
     let mut constraints: HashMap<u32, Vec<Constraint>> = HashMap::new();
-    for row in context.ask(Owner::object("pg_type", "contypid"), sql).await? {
+    for row in context.ask(Owner::object("pg_constraint", "oid"), sql).await? {
         constraints.entry(row.parse("contypid")?).or_default().push(Constraint {
             address: Address::new("pg_constraint", row.parse("oid")?),
             name: row.text("conname")?.to_owned(),
@@ -121,6 +121,9 @@ async fn constraints(context: &Context<'_>) -> Result<HashMap<u32, Vec<Constrain
             not_null: row.text("contype")? == "n",
             validated: row.bool("convalidated")?,
         });
+    }
+    for constraints in constraints.values_mut() {
+        constraints.sort_by(|a, b| a.name.cmp(&b.name));
     }
     Ok(constraints)
 }

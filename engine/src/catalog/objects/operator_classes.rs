@@ -24,12 +24,15 @@ type Members = HashMap<Address, Vec<Member>>;
 struct Member {
     address: Address,
     sql: String,
+    /// Its strategy or support number, and the types that it is for.
+    place: (i16, String, String),
 }
 
 /// Members by what they are part of.
 async fn members(context: &Context<'_>) -> Result<Members> {
     let sql = "\
-        SELECT o.catalog, o.refobjid AS owner, o.member, o.oid, o.sql \
+        SELECT o.catalog, o.refobjid AS owner, o.member, o.oid, o.sql, o.number, o.left_type, \
+               o.right_type \
         FROM ( \
           SELECT 'pg_amop' AS member, m.oid, CASE d.refclassid \
                    WHEN 'pg_catalog.pg_opclass'::pg_catalog.regclass THEN 'pg_opclass' \
@@ -38,7 +41,7 @@ async fn members(context: &Context<'_>) -> Result<Members> {
                    || m.amopopr::pg_catalog.regoperator::pg_catalog.text \
                    || coalesce(' FOR ORDER BY \"' || pg_catalog.replace(n.nspname, '\"', '\"\"') \
                      || '\".\"' || pg_catalog.replace(f.opfname, '\"', '\"\"') || '\"', '') AS sql, \
-                 1 AS sort, m.amopstrategy AS number, \
+                 m.amopstrategy AS number, \
                  pg_catalog.format_type(m.amoplefttype, NULL) AS left_type, \
                  pg_catalog.format_type(m.amoprighttype, NULL) AS right_type, d.refobjid \
           FROM pg_catalog.pg_amop m \
@@ -57,7 +60,7 @@ async fn members(context: &Context<'_>) -> Result<Members> {
                    || pg_catalog.format_type(m.amproclefttype, NULL) || ', ' \
                    || pg_catalog.format_type(m.amprocrighttype, NULL) || ') ' \
                    || m.amproc::pg_catalog.regprocedure::pg_catalog.text, \
-                 2, m.amprocnum, pg_catalog.format_type(m.amproclefttype, NULL), \
+                 m.amprocnum, pg_catalog.format_type(m.amproclefttype, NULL), \
                  pg_catalog.format_type(m.amprocrighttype, NULL), d.refobjid \
           FROM pg_catalog.pg_amproc m \
           JOIN pg_catalog.pg_depend d \
@@ -65,16 +68,24 @@ async fn members(context: &Context<'_>) -> Result<Members> {
             AND d.refclassid IN ('pg_catalog.pg_opclass'::pg_catalog.regclass, \
                                  'pg_catalog.pg_opfamily'::pg_catalog.regclass) \
         ) o \
-        ORDER BY o.sort, o.number, o.left_type, o.right_type";
+        ORDER BY o.member, o.oid";
     let mut members = Members::new();
-    for row in context.ask(Owner::address("catalog", "owner"), sql).await? {
+    for row in context.ask(Owner::address("member", "oid"), sql).await? {
         let part_of =
             if row.text("catalog")? == "pg_opclass" { "pg_opclass" } else { "pg_opfamily" };
         let catalog = if row.text("member")? == "pg_amop" { "pg_amop" } else { "pg_amproc" };
         members.entry(Address::new(part_of, row.parse("owner")?)).or_default().push(Member {
             address: Address::new(catalog, row.parse("oid")?),
             sql: row.text("sql")?.to_owned(),
+            place: (
+                row.parse("number")?,
+                row.text("left_type")?.to_owned(),
+                row.text("right_type")?.to_owned(),
+            ),
         });
+    }
+    for members in members.values_mut() {
+        members.sort_by(|a, b| (a.address.catalog, &a.place).cmp(&(b.address.catalog, &b.place)));
     }
     Ok(members)
 }

@@ -16,18 +16,23 @@ pub(in crate::catalog) struct Dependencies {
     pub(in crate::catalog) inside: HashMap<Address, Address>,
 }
 
+/// Edges between an index or constraint of a partition and that of its partitioned
+/// table (P, S) are made by attaching, so they say nothing of the order of creation. TOAST
+/// tables come and go with rewrites, which nobody is told of.
+pub(in crate::catalog) const DEPENDENCIES: &str = "SELECT c.relname AS catalog, d.objid, r.relname AS refcatalog, d.refobjid, d.deptype \
+    FROM pg_catalog.pg_depend d \
+    JOIN pg_catalog.pg_class c ON c.oid = d.classid \
+    JOIN pg_catalog.pg_class r ON r.oid = d.refclassid \
+    WHERE d.deptype IN ('n', 'a', 'i', 'e', 'x') \
+    AND (d.classid, d.objid) <> (d.refclassid, d.refobjid) \
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_class t \
+      WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND t.oid = d.objid \
+      AND t.relnamespace = 'pg_toast'::pg_catalog.regnamespace)";
+
 /// Reads all dependencies.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Dependencies> {
-    // Edges between an index or constraint of a partition and that of its partitioned
-    // table (P, S) are made by attaching, so they say nothing of the order of creation.
-    let sql = "SELECT c.relname AS catalog, d.objid, r.relname AS refcatalog, d.refobjid, d.deptype \
-               FROM pg_catalog.pg_depend d \
-               JOIN pg_catalog.pg_class c ON c.oid = d.classid \
-               JOIN pg_catalog.pg_class r ON r.oid = d.refclassid \
-               WHERE d.deptype IN ('n', 'a', 'i', 'e', 'x') \
-               AND (d.classid, d.objid) <> (d.refclassid, d.refobjid)";
     let mut dependencies = Dependencies::default();
-    for row in context.ask(Owner::address("catalog", "objid"), sql).await? {
+    for row in context.ask(Owner::address("catalog", "objid"), DEPENDENCIES).await? {
         let (Some(catalog), Some(referenced)) =
             (context::catalog(row.text("catalog")?), context::catalog(row.text("refcatalog")?))
         else {

@@ -9,4 +9,4 @@ mod repair;
 mod sort;
 
 pub(in crate::catalog) use arrange::arrange;
-pub(in crate::catalog) use dependency::read as dependencies;
+pub(in crate::catalog) use dependency::{DEPENDENCIES, read as dependencies};

@@ -80,12 +80,15 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Constraint
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE co.contype IN ('c', 'n', 'p', 'u', 'x', 'f') AND c.relkind IN ('r', 'p', 'f') \
          AND c.relpersistence <> 't' AND {USER_SCHEMA} \
-         ORDER BY co.conrelid, co.conname COLLATE \"C\", co.oid"
+         ORDER BY co.oid"
     );
     let mut constraints: HashMap<u32, Vec<ConstraintFacts>> = HashMap::new();
-    for row in context.ask(Owner::object("pg_class", "conrelid"), &sql).await? {
+    for row in context.ask(Owner::object("pg_constraint", "oid"), &sql).await? {
         let facts = facts(&row)?;
         constraints.entry(facts.relation).or_default().push(facts);
+    }
+    for constraints in constraints.values_mut() {
+        constraints.sort_by(|a, b| (&a.name, a.oid).cmp(&(&b.name, b.oid)));
     }
     Ok(Constraints(constraints))
 }

@@ -1,0 +1,33 @@
+-- Runs when a command has changed definitions: remembers that, and what the command names.
+CREATE FUNCTION pgkeep.arm() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pgkeep$
+DECLARE
+  objects bigint;
+  permanent bigint;
+BEGIN
+  SELECT count(*),
+         count(*) FILTER (WHERE c.schema_name IS DISTINCT FROM 'pg_temp'
+                            AND c.schema_name IS DISTINCT FROM 'pgkeep')
+    INTO objects, permanent
+    FROM pg_event_trigger_ddl_commands() c;
+  -- Commands that name nothing: those that found nothing to do, those that only drop, and
+  -- those of which the catalogs alone tell what they did.
+  IF permanent = 0
+     AND (objects > 0 OR tg_tag LIKE 'CREATE %' OR tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED')
+  THEN
+    RETURN;
+  END IF;
+  INSERT INTO pgkeep.touched (xid, classid, objid, how)
+    SELECT pg_current_xact_id(), c.classid, c.objid,
+           CASE WHEN tg_tag IN ('CREATE TABLE AS', 'SELECT INTO', 'REFRESH MATERIALIZED VIEW')
+                THEN 'filled' ELSE 'named' END
+    FROM pg_event_trigger_ddl_commands() c
+    WHERE c.classid IS NOT NULL AND c.schema_name IS DISTINCT FROM 'pg_temp'
+      AND c.schema_name IS DISTINCT FROM 'pgkeep';
+  -- What only says something of an object changes no text of what stands on it.
+  INSERT INTO pgkeep.armed AS a (xid, spreads)
+    VALUES (pg_current_xact_id(), tg_tag NOT IN ('COMMENT', 'GRANT', 'REVOKE', 'SECURITY LABEL',
+                                                 'ALTER DEFAULT PRIVILEGES'))
+    ON CONFLICT (xid) DO UPDATE SET spreads = true WHERE excluded.spreads AND NOT a.spreads;
+END
+$pgkeep$;
