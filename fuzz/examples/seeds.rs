@@ -1,12 +1,15 @@
 //! Writes `seeds/`: for each target a few inputs named by what they hold, from which the
 //! fuzzer starts. Run in this folder: `cargo run --example seeds`.
 
+use pgkeep_format::change::{Action, Change, OldRow};
 use pgkeep_format::entry::{Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section};
 use pgkeep_format::frame::{Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId, VerifyKey};
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{ObjectHeader, ObjectType};
-use pgkeep_format::{cbor, config, index, key, manifest, object, pack, single_file, stream};
+use pgkeep_format::{
+    cbor, config, index, key, manifest, object, pack, segment, single_file, stream,
+};
 use std::{fs, io, path::Path};
 
 fn main() -> io::Result<()> {
@@ -47,7 +50,45 @@ fn main() -> io::Result<()> {
     write("single_file", "directory", &cbor::encode(&directory()))?;
     write("single_file", "name_config", b"config/00000001")?;
     write("single_file", "name_pack", format!("packs/01/{}", "01".repeat(16)).as_bytes())?;
-    write("single_file", "name_key", format!("keys/{}-00000000.age", "ff".repeat(16)).as_bytes())
+    write("single_file", "name_key", format!("keys/{}-00000000.age", "ff".repeat(16)).as_bytes())?;
+    write("changes", "changes", &changes())?;
+    write("changes", "sealed_part", &cbor::encode(&segment()))?;
+    write(
+        "pgoutput",
+        "relation",
+        b"R\0\0\0\x07public\0t\0d\0\x01\x01id\0\0\0\0\x17\xff\xff\xff\xff",
+    )?;
+    write("pgoutput", "update", b"U\0\0\0\x07K\0\x01t\0\0\0\x011N\0\x02t\0\0\0\x012u")?;
+    write("pgoutput", "commit", &[&b"C\0"[..], &[1; 24]].concat())?;
+    write("pgoutput", "truncate", b"T\0\0\0\x02\0\0\0\0\x01\0\0\0\x02")?;
+    write("pgoutput", "message", b"M\x01\0\0\0\0\0\0\0\x09pgkeep.mark\0\0\0\0\x02ab")?;
+    write("pgoutput", "stream", b"S\0\0\0\x09\x01")
+}
+
+fn changes() -> Vec<u8> {
+    let update = Change {
+        action: Action::Update,
+        member: 7,
+        old: Some(OldRow { is_whole: false, row: b"1" }),
+        unchanged: vec![1],
+        new: b"2\t\\N",
+    };
+    let truncate =
+        Change { action: Action::Truncate, member: 8, old: None, unchanged: vec![], new: b"" };
+    let mut bytes = Vec::new();
+    for change in [update, truncate] {
+        change.encode(&mut bytes).expect("it is short");
+    }
+    bytes
+}
+
+fn segment() -> segment::SealedPart {
+    segment::SealedPart {
+        transactions: vec![segment::Transaction { xid: 9, lsn: 3, end: 4, time: 5 }],
+        rolled_back: Some(vec![11]),
+        unpublished: Some(vec![16385]),
+        ..segment::SealedPart::default()
+    }
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -139,6 +180,7 @@ fn sealed_part() -> SealedPart {
             snapshot: "739:742:739".to_owned(),
             lsn: 3,
             entries_stream: 0,
+            replayed: None,
         }],
         system_identifier: u64::MAX,
         server_version: 180_004,
@@ -200,8 +242,14 @@ fn entries() -> Vec<Entry> {
     rows.depends_on = vec![0];
     rows.belongs_to = Some(0);
     let columns = vec!["id".to_owned()];
-    rows.data =
-        Some(Data { stream: 1, encoding: RowEncoding::CopyText, columns, rows: 3, bytes: 6 });
+    rows.data = Some(Data {
+        stream: 1,
+        encoding: RowEncoding::CopyText,
+        columns,
+        rows: 3,
+        bytes: 6,
+        table: None,
+    });
     let later = entry(EntryKind::Other("A LATER KIND".to_owned()), Section::PostData, "SELECT 1;");
     vec![table, rows, later]
 }

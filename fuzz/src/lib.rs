@@ -4,10 +4,12 @@
 //! Checksums would keep a fuzzer out of everything behind them, so each place that has one
 //! is tried both as it came and with the right checksum put in.
 
-use pgkeep_engine::postgres::fuzzing;
+use pgkeep_engine::postgres::{fuzzing, pgoutput as decoder};
 use pgkeep_engine::seal::{self, Secrets};
-use pgkeep_format::{cbor, config, entry, frame, index, key, manifest, name, object, pack};
-use pgkeep_format::{id, single_file, stream};
+use pgkeep_format::{
+    catalog_image, cbor, change, config, entry, frame, index, key, manifest, name, object, pack,
+};
+use pgkeep_format::{id, segment, single_file, stream};
 
 /// `bytes` with the CRC32 of what lies between `from` and `at` put in at `at`; nothing when
 /// they are too short.
@@ -189,4 +191,32 @@ pub fn chunk(bytes: &[u8]) {
             assert!(header.frame_type == frame::FrameType::Footer || id == header.chunk);
         }
     });
+}
+
+/// Segments, the changes that they refer to, catalog images.
+pub fn changes(bytes: &[u8]) {
+    structured::<segment::ClearPart>(bytes);
+    structured::<segment::SealedPart>(bytes);
+    if let Ok(image) = catalog_image::CatalogImage::decode(bytes) {
+        assert_eq!(image.encode(), bytes);
+    }
+    if let Ok((clear, sealed)) = segment::decode_body(bytes) {
+        let written = segment::encode_body(&clear, sealed);
+        assert_eq!(segment::decode_body(&written), Ok((clear, sealed)));
+    }
+    for at in change::offsets(bytes).unwrap_or_default() {
+        if let Ok(read) = change::decode_at(bytes, at) {
+            let mut written = Vec::new();
+            read.encode(&mut written).expect("it was no longer than a change may be");
+            assert!(bytes[at..].starts_with(&written));
+        }
+    }
+}
+
+/// Messages of the replication stream, within a running transaction and outside of one.
+pub fn pgoutput(bytes: &[u8]) {
+    for in_stream in [false, true] {
+        // What it takes borrows from the bytes, so it can be no longer than they are.
+        let _ = decoder::decode(bytes, in_stream);
+    }
 }

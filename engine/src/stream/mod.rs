@@ -7,7 +7,7 @@
 //!         the server is told how far we are only when the segment is durable
 //! ```
 //!
-//! Memory holds at most a chunk of each table and [`receive`]'s limit together; a slow store
+//! Memory holds at most a chunk of each table and the limit of `receive` together; a slow store
 //! slows the reading, and the server keeps the WAL.
 
 mod begin;
