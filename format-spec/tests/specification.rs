@@ -229,6 +229,7 @@ fn the_limits_are_those_of_the_table() {
         ("BODY_LEN_MAX", limits::BODY_LEN_MAX),
         ("CLEAR_LEN_MAX", limits::CLEAR_LEN_MAX),
         ("KEY_OBJECT_LEN_MAX", limits::KEY_OBJECT_LEN_MAX),
+        ("CATALOG_IMAGE_LEN_MAX", limits::CATALOG_IMAGE_LEN_MAX as u64),
         ("INLINE_CHUNKS_MAX", limits::INLINE_CHUNKS_MAX as u64),
         ("PARTIES_MAX", limits::PARTIES_MAX as u64),
         ("NAME_LEN_MAX", limits::NAME_LEN_MAX as u64),
