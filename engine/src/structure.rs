@@ -22,10 +22,10 @@ const MODULES: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("backup", &["repository", "catalog", "seal", "postgres", "store"]),
     ("restore", &["fold", "repository", "catalog", "postgres"]),
-    ("stream", &["repository", "seal", "postgres"]),
+    ("stream", &["repository", "catalog", "seal", "postgres"]),
     ("export", &["repository", "catalog", "seal", "postgres"]),
     ("verify", &["repository", "seal", "store"]),
-    ("fold", &["repository", "seal"]),
+    ("fold", &["repository", "catalog", "seal", "postgres"]),
     ("repository", &["seal", "store"]),
     ("catalog", &["postgres"]),
     ("seal", &[]),

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pgkeep_engine::catalog::capture::{self, Change, ChangeReader};
+use pgkeep_engine::catalog::capture::{self, Change, ChangeReader, Publishing};
 use pgkeep_engine::catalog::read_image;
 use pgkeep_engine::postgres::{Asked, Session, Settings, Snapshot, SnapshotOptions};
 use pgkeep_format::catalog_image::{Answer, CatalogImage};
@@ -37,8 +37,9 @@ impl<'a> Captured<'a> {
     fn new(database: &'a Database<'a>) -> Self {
         let runtime = Runtime::new().unwrap();
         let image = image(&runtime, database);
-        let setup = capture::installation(&image).join("\n");
-        database.query(&format!("BEGIN; {setup} COMMIT; CREATE PUBLICATION pgkeep;"));
+        let publishing = Publishing { publication: "pgkeep".to_owned(), keyless: true };
+        let setup = capture::installation(&image, &publishing).join("\n");
+        database.query(&format!("CREATE PUBLICATION pgkeep; BEGIN; {setup} COMMIT;"));
         let slot =
             format!("SELECT pg_create_logical_replication_slot('{}', 'pgoutput')", database.name());
         database.query(&slot);
@@ -135,8 +136,9 @@ fn bytes(line: &str) -> Vec<u8> {
 /// The content of a logical message of pgkeep's.
 fn message(bytes: &[u8]) -> Option<Vec<u8>> {
     let rest = bytes.strip_prefix(b"M\x01")?.get(8..)?;
-    let rest = rest.strip_prefix(capture::PREFIX.as_bytes())?.strip_prefix(b"\0")?;
-    Some(rest[4..].to_vec())
+    let rest = rest.strip_prefix(capture::PREFIX.as_bytes())?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    Some(rest[end + 5..].to_vec())
 }
 
 /// Each is a transaction.

@@ -382,6 +382,10 @@ pub struct Data {
     /// Absent where the rows are not those of a table.
     #[n(6)]
     pub table: Option<u32>,
+    /// `pg_attribute.attnum` of each of `columns`, which a column keeps when it is renamed;
+    /// absent where the rows are not those of a table.
+    #[n(7)]
+    pub numbers: Option<Vec<i16>>,
 }
 
 /// How a row of a stream is written.

@@ -68,6 +68,10 @@ pub struct ClearPart {
     /// The timeline of the server.
     #[n(15)]
     pub timeline: u32,
+    /// Where the newest segment of this run ends that says something of definitions, this one
+    /// or one before it: an image, or changes of definitions. Absent where none does.
+    #[n(16)]
+    pub definitions: Option<u64>,
 }
 
 /// What a segment says under the seal.
@@ -102,6 +106,21 @@ pub struct SealedPart {
     /// and was not the same as before.
     #[n(8)]
     pub unpublished: Option<Vec<u32>>,
+    /// All definitions, as they were at a moment.
+    #[n(9)]
+    pub image: Option<Image>,
+}
+
+/// Where a [`CatalogImage`](crate::catalog_image::CatalogImage) is.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Image {
+    /// A position in the WAL before which all committed that it knows of.
+    #[n(1)]
+    pub lsn: u64,
+    /// Its bytes, in order; all chunks but the last go on in the next.
+    #[n(2)]
+    pub chunks: Vec<ChangeChunk>,
 }
 
 /// What a stream begins with.
@@ -147,6 +166,10 @@ pub struct Transaction {
     pub time: i64,
 }
 
+/// The OID of a [`RelationVersion`] that is no table: its rows are what the server captured of
+/// changes of definitions, a message a row, in the only column.
+pub const DEFINITIONS: u32 = 0;
+
 /// What a table looked like.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -184,6 +207,10 @@ pub struct VersionColumn {
     /// Whether it is part of what identifies a row.
     #[n(4)]
     pub is_key: bool,
+    /// `pg_attribute.attnum`, where it is known: where it is not, the name tells, among the
+    /// columns that the table had when the segment began.
+    #[n(5)]
+    pub number: Option<i16>,
 }
 
 /// Changes of one table in one version.
@@ -259,6 +286,9 @@ pub struct SequenceState {
     /// `is_called`: whether that value was given out.
     #[n(4)]
     pub is_called: bool,
+    /// Its OID.
+    #[n(5)]
+    pub oid: u32,
 }
 
 impl ClearPart {
@@ -295,17 +325,21 @@ impl SealedPart {
         if self.rolled_back.is_some() && self.transactions.len() != 1 {
             return invalid("it names subtransactions of more than one transaction");
         }
-        let has = |run: &Run| {
-            (run.relation as usize) < self.relations.len()
-                && run.chunks.last().is_some_and(|chunk| !chunk.continues)
-                && run.chunks.iter().all(|chunk| {
+        let are_there = |chunks: &[ChangeChunk]| {
+            chunks.last().is_some_and(|chunk| !chunk.continues)
+                && chunks.iter().all(|chunk| {
                     (chunk.pack as usize) < clear.packs.len()
                         && u64::from(chunk.stored_len) <= limits::STORED_LEN_MAX
                         && chunk.offset <= limits::PACK_LEN_MAX
                 })
         };
+        let has =
+            |run: &Run| (run.relation as usize) < self.relations.len() && are_there(&run.chunks);
         if !self.runs.iter().all(has) {
             return invalid("its runs refer to what is not there");
+        }
+        if self.image.as_ref().is_some_and(|image| !are_there(&image.chunks)) {
+            return invalid("its image is not there");
         }
         if self.marks.iter().any(|mark| mark.after > clear.transactions) {
             return invalid("a mark is behind its last transaction");

@@ -242,6 +242,7 @@ fn data() -> impl Strategy<Value = Data> {
     let sums = (any::<u64>(), any::<u64>());
     (any::<u32>(), encoding, vec(".*", 0..4), sums, any::<Option<u32>>()).prop_map(
         |(stream, encoding, columns, (rows, bytes), table)| Data {
+            numbers: table.map(|_| (1..).take(columns.len()).collect()),
             stream,
             encoding,
             columns,

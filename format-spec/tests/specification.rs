@@ -453,6 +453,7 @@ fn check_segment_keys() {
             packs: vec![],
             stored_bytes: 6,
             timeline: 1,
+            definitions: Some(2),
         },
     );
     let begin = segment::Begin {
@@ -463,7 +464,13 @@ fn check_segment_keys() {
         encoding: "UTF8".into(),
         server_version: 180_000,
     };
-    let column = VersionColumn { name: "c".into(), type_oid: 23, type_modifier: -1, is_key: true };
+    let column = VersionColumn {
+        name: "c".into(),
+        type_oid: 23,
+        type_modifier: -1,
+        is_key: true,
+        number: Some(1),
+    };
     let relation = RelationVersion {
         oid: 1,
         schema: "s".into(),
@@ -476,8 +483,14 @@ fn check_segment_keys() {
     let run = Run { relation: 0, chunks: vec![chunk], changes: 1, bytes: 9 };
     let transaction = Transaction { xid: 1, lsn: 1, end: 2, time: 3 };
     let mark = Mark { name: "m".into(), after: 1, lsn: 2, time: 3 };
-    let sequence =
-        SequenceState { schema: "s".into(), name: "q".into(), last_value: 1, is_called: true };
+    let sequence = SequenceState {
+        schema: "s".into(),
+        name: "q".into(),
+        last_value: 1,
+        is_called: true,
+        oid: 1,
+    };
+    let image = segment::Image { lsn: 1, chunks: vec![chunk] };
     check_keys("Begin", &begin);
     check_keys("Transaction", &transaction);
     check_keys("RelationVersion", &relation);
@@ -486,6 +499,7 @@ fn check_segment_keys() {
     check_keys("ChangeChunk", &chunk);
     check_keys("Mark", &mark);
     check_keys("SequenceState", &sequence);
+    check_keys("Image", &image);
     check_keys(
         "Sealed part of a segment",
         &segment::SealedPart {
@@ -497,6 +511,7 @@ fn check_segment_keys() {
             marks: vec![mark],
             sequences: Some(vec![sequence]),
             unpublished: Some(vec![1]),
+            image: Some(image),
         },
     );
 }
@@ -552,6 +567,7 @@ fn entries_have_the_keys_of_the_tables() {
         rows: 0,
         bytes: 0,
         table: Some(1),
+        numbers: Some(vec![1]),
     };
     check_keys("Column", &column);
     check_keys("Relation", &relation);

@@ -249,6 +249,7 @@ fn entries() -> Vec<Entry> {
         rows: 3,
         bytes: 6,
         table: None,
+        numbers: None,
     });
     let later = entry(EntryKind::Other("A LATER KIND".to_owned()), Section::PostData, "SELECT 1;");
     vec![table, rows, later]

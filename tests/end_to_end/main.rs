@@ -11,6 +11,7 @@ mod change_stream;
 mod connections;
 mod consistency;
 mod damage;
+mod definitions;
 mod encodings;
 mod export;
 mod export_archive;

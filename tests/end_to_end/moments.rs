@@ -4,14 +4,16 @@ use crate::repository;
 use pgkeep_tests::{Database, Dedicated, Digest, Repository, Server};
 use std::collections::BTreeMap;
 
-/// Digests of tables; sequences are only never behind.
+/// Digests of tables; sequences are only never behind. What pgkeep installed does not count.
 pub(crate) fn tables(database: &Database<'_>) -> BTreeMap<String, Digest> {
     let sequences = database.query(
         "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c
          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S'",
     );
     let mut digests = database.digests();
-    digests.retain(|name, _| !sequences.lines().any(|sequence| sequence == name));
+    digests.retain(|name, _| {
+        !name.starts_with("pgkeep.") && !sequences.lines().any(|sequence| sequence == name)
+    });
     digests
 }
 

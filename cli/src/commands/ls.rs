@@ -137,6 +137,7 @@ mod tests {
             rows,
             bytes: 10 * rows,
             table: None,
+            numbers: None,
         });
         Entry {
             kind: kind.into(),

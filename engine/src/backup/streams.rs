@@ -51,10 +51,6 @@ impl<'a> Streams<'a> {
                 })?;
             data.stream = self.add(FrameType::Rows, &copied.references).await?;
             (data.rows, data.bytes) = (copied.rows, copied.bytes);
-            // Changes are of whole tables: they do not fit rows that were chosen.
-            let rows = &table.rows;
-            let is_table = rows.oid != 0 && rows.query.is_none() && rows.filter.is_none();
-            data.table = is_table.then_some(rows.oid);
             tables.push(TableReport {
                 database: catalog.database.name.clone(),
                 schema: table.schema.clone(),

@@ -211,6 +211,8 @@ pub struct Rows {
     pub oid: u32,
     /// Names of the columns to copy, generated ones left out; may be empty.
     pub columns: Vec<String>,
+    /// `attnum` of each; empty where there is only a query.
+    pub numbers: Vec<i16>,
     /// The query to copy instead of a table: its columns are `columns`.
     pub query: Option<String>,
     /// SQL condition that rows must meet, without `WHERE`.

@@ -3,9 +3,10 @@
 //! the database, which is all that is known of them; a header with other letters than ASCII
 //! is in UTF-8.
 
-use super::rows::{RowSplitter, values};
+use super::rows::RowSplitter;
 use super::{Export, ExportOutput, ExportReport, unwritable};
 use crate::new_file::{NewFile, already_there};
+use crate::postgres::copy_text::values;
 use crate::progress::Event;
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, Kind};

@@ -4,8 +4,9 @@
 //! written as bytes that the server converts when it reads them.
 
 use super::large_objects::hex;
-use super::rows::{RowSplitter, values};
+use super::rows::RowSplitter;
 use super::unwritable;
+use crate::postgres::copy_text::values;
 use crate::postgres::{identifier, literal, qualified};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, Relation};
@@ -277,7 +278,15 @@ mod tests {
 
     fn data(columns: &[&str]) -> Data {
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        Data { stream: 0, encoding: RowEncoding::CopyText, columns, rows: 0, bytes: 0, table: None }
+        Data {
+            stream: 0,
+            encoding: RowEncoding::CopyText,
+            columns,
+            rows: 0,
+            bytes: 0,
+            table: None,
+            numbers: None,
+        }
     }
 
     fn relation(columns: &[(&str, &str, &str, &str)]) -> Relation {

@@ -1,6 +1,7 @@
 //! Large objects: their rows, each a piece of one, as what they are.
 
-use super::rows::{RowSplitter, values};
+use super::rows::RowSplitter;
+use crate::postgres::copy_text::values;
 use crate::{Error, ErrorKind, Result};
 
 /// A piece of a large object.

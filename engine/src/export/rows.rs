@@ -206,41 +206,10 @@ impl RowSplitter {
     }
 }
 
-/// The values of a row, absent for NULL.
-pub(super) fn values(row: &[u8]) -> impl Iterator<Item = Result<Option<Vec<u8>>>> {
-    row.split(|byte| *byte == b'\t').map(value)
-}
-
-/// The value of a field of COPY text; see "File Formats, Text Format" of the reference page
-/// of COPY.
-fn value(field: &[u8]) -> Result<Option<Vec<u8>>> {
-    if field == b"\\N" {
-        return Ok(None);
-    }
-    let mut value = Vec::with_capacity(field.len());
-    let mut bytes = field.iter();
-    while let Some(byte) = bytes.next() {
-        if *byte != b'\\' {
-            value.push(*byte);
-            continue;
-        }
-        value.push(match bytes.next() {
-            Some(b'b') => 0x08,
-            Some(b'f') => 0x0c,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'v') => 0x0b,
-            Some(b'\\') => b'\\',
-            _ => return Err(not_a_row("it holds an escape that no server writes")),
-        });
-    }
-    Ok(Some(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::copy_text::values;
     use proptest::prelude::*;
 
     fn check(columns: usize, text: &[u8], piece_len: usize) -> Result<u64> {

@@ -69,14 +69,12 @@ impl Bag {
     }
 
     /// Appends the new row of a change if one more of it is there in the end.
-    pub(super) fn write_changed(&self, change: &Change<'_>, rows: &mut Vec<u8>) -> bool {
+    pub(super) fn write_changed(&self, change: &Change<'_>, rows: &mut Vec<u8>) {
         let is_there = |row| self.hash(row).is_some_and(|hash| self.settle(hash, 1));
-        let written = change.action != Action::Delete && is_there(change.new);
-        if written {
+        if change.action != Action::Delete && is_there(change.new) {
             rows.extend_from_slice(change.new);
             rows.push(b'\n');
         }
-        written
     }
 
     /// Appends a row of the backup, unless there is one less of it.

@@ -185,16 +185,14 @@ impl Keyed {
         change: impl Fn(usize) -> Result<Option<Change<'c>>>,
         len: usize,
         rows: &mut Vec<u8>,
-    ) -> Result<u64> {
-        let mut count = 0;
+    ) -> Result<()> {
         for at in &self.finals[unit] {
             let change = change(*at as usize)?.ok_or_else(nonsense)?;
             rows.extend_from_slice(change.new);
             rows.push(b'\n');
-            count += 1;
         }
         if self.providers.is_empty() {
-            return Ok(count);
+            return Ok(());
         }
         for at in 0..len {
             let place = (u32_of(unit), u32_of(at));
@@ -203,9 +201,8 @@ impl Keyed {
             let row = merge(&partial.row, &partial.wants, change.new).ok_or_else(nonsense)?;
             rows.extend_from_slice(&row);
             rows.push(b'\n');
-            count += 1;
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Appends what a row of the backup has become: itself, what wants its values, or nothing.

@@ -1,15 +1,22 @@
 //! A backup with the changes that lead from it to a moment.
 
 use super::chain::{Chain, Run, chains};
+use super::definitions::Definitions;
+use super::mapping::Missing;
 use super::target::{Cut, Moment, Target, outside};
 use super::visible::Visible;
 use super::window::windows_of;
+use crate::catalog::capture::Layout;
+use crate::catalog::{Selection, read_from_image};
 use crate::repository::{Backup, Repository, Segment};
 use crate::seal::series_id;
 use crate::{Error, ErrorKind, Result};
 use futures_util::{StreamExt, stream};
+use pgkeep_format::entry::Entry;
 use pgkeep_format::manifest::Database;
-use pgkeep_format::segment::{self, ClearPart, RelationVersion, SequenceState};
+use pgkeep_format::segment::{
+    self, ClearPart, DEFINITIONS, RelationVersion, SealedPart, SequenceState,
+};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -37,6 +44,7 @@ pub struct Recovery {
     pub(super) memory: usize,
     cut: Cut,
     sampled: Sampled,
+    definitions: Option<Definitions>,
     encoding: String,
     until: i64,
 }
@@ -44,6 +52,8 @@ pub struct Recovery {
 /// A segment, reduced to what a fold needs.
 #[derive(Debug)]
 pub(super) struct UsedSegment {
+    /// Its position in the run.
+    pub(super) index: usize,
     pub(super) clear: ClearPart,
     pub(super) runs: Vec<(Arc<RelationVersion>, segment::Run)>,
     pub(super) counts: Counts,
@@ -59,6 +69,27 @@ pub(super) enum Counts {
 }
 
 impl Counts {
+    /// The changes of the first transactions of a segment, but for those that the backup `has`.
+    pub(super) fn of(
+        sealed: &SealedPart,
+        before: usize,
+        has: impl Fn(&segment::Transaction) -> bool,
+    ) -> Self {
+        // Positions are u32 in changes; a segment has fewer transactions.
+        let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        if let Some(mut rolled_back) = sealed.rolled_back.clone() {
+            let counts = sealed.transactions.iter().take(before).any(|one| !has(one));
+            rolled_back.sort_unstable();
+            return match counts {
+                true => Self::AllBut(rolled_back),
+                false => Self::Transactions { before: 0, in_backup: HashSet::new() },
+            };
+        }
+        let counted = sealed.transactions.iter().enumerate().take(before);
+        let in_backup = counted.filter(|(_, one)| has(one)).map(|(at, _)| position(at)).collect();
+        Self::Transactions { before: position(before), in_backup }
+    }
+
     pub(super) fn takes(&self, member: u32) -> bool {
         match self {
             Self::Transactions { before, in_backup } => {
@@ -70,7 +101,8 @@ impl Counts {
 }
 
 /// What a backup saw of its database.
-enum Seen {
+#[derive(Debug)]
+pub(super) enum Seen {
     Snapshot(Visible),
     /// All that committed up to here.
     Replayed(u64),
@@ -84,7 +116,7 @@ impl Seen {
         }
     }
 
-    fn has(&self, transaction: &segment::Transaction) -> bool {
+    pub(super) fn has(&self, transaction: &segment::Transaction) -> bool {
         match self {
             Self::Snapshot(visible) => visible.sees(transaction.xid),
             Self::Replayed(lsn) => transaction.end <= *lsn,
@@ -124,13 +156,16 @@ pub async fn recover(repository: &Repository, wanted: &Wanted) -> Result<(Backup
             continue;
         }
         let seen = Seen::of(database)?;
-        let (segments, sampled) = used(repository, run, &cut, database.lsn, &seen).await?;
+        let from = first_used(repository, run, database.lsn, &seen).await?;
+        let definitions = Definitions::at(repository, run, &cut, &seen, from).await?;
+        let (segments, sampled) = used(repository, run, &cut, from, &seen).await?;
         let recovery = Recovery {
             repository: repository.clone(),
             segments,
             memory: wanted.memory,
             cut,
             sampled,
+            definitions,
             encoding: begin_part.encoding.clone(),
             until: match wanted.target.moment {
                 Moment::Time(time) => time,
@@ -224,18 +259,13 @@ pub(super) fn joins(database: &Database, run: &Run, begins: &Visible) -> Result<
 /// What was sampled beside the changes, as it stood last.
 #[derive(Debug, Default)]
 struct Sampled {
-    sequences: HashMap<(String, String), SequenceState>,
+    /// All of them.
+    sequences: Option<Vec<SequenceState>>,
     unpublished: HashSet<u32>,
 }
 
-/// The segments that lead from what was `seen` to the cut.
-async fn used(
-    repository: &Repository,
-    run: &Run,
-    cut: &Cut,
-    lsn: u64,
-    seen: &Seen,
-) -> Result<(Vec<UsedSegment>, Sampled)> {
+/// The first segment that may have something which was not `seen`.
+async fn first_used(repository: &Repository, run: &Run, lsn: u64, seen: &Seen) -> Result<usize> {
     let mut from = run.names.partition_point(|name| name.last <= lsn);
     if let Seen::Snapshot(visible) = seen {
         // A commit may be in the WAL a while before others see it.
@@ -245,6 +275,17 @@ async fn used(
             from -= 1;
         }
     }
+    Ok(from)
+}
+
+/// The segments that lead from what was `seen` to the cut.
+async fn used(
+    repository: &Repository,
+    run: &Run,
+    cut: &Cut,
+    from: usize,
+    seen: &Seen,
+) -> Result<(Vec<UsedSegment>, Sampled)> {
     let to = cut.segments + usize::from(cut.transactions > 0);
     let reads: Vec<_> = (from..to.max(from)).map(|at| run.read(repository, at)).collect();
     let mut reads = stream::iter(reads).buffered(SEGMENTS_AT_ONCE).enumerate();
@@ -253,7 +294,7 @@ async fn used(
     while let Some((number, segment)) = reads.next().await {
         let segment = segment?;
         let before = if from + number == cut.segments { cut.transactions } else { usize::MAX };
-        segments.extend(reduce(segment, before, seen, &mut sampled, &mut versions)?);
+        segments.extend(reduce(segment, from + number, before, seen, &mut sampled, &mut versions)?);
     }
     Ok((segments, sampled))
 }
@@ -278,6 +319,7 @@ impl Versions {
 /// What a fold needs of a segment; absent when none of its changes counts.
 fn reduce(
     segment: Segment,
+    index: usize,
     before: usize,
     seen: &Seen,
     sampled: &mut Sampled,
@@ -285,27 +327,16 @@ fn reduce(
 ) -> Result<Option<UsedSegment>> {
     segment.sealed_part()?;
     let (clear, Some(sealed)) = (segment.clear, segment.sealed) else { return Ok(None) };
-    for state in sealed.sequences.into_iter().flatten() {
-        sampled.sequences.insert((state.schema.clone(), state.name.clone()), state);
+    if let Some(sequences) = &sealed.sequences {
+        sampled.sequences = Some(sequences.clone());
     }
-    if let Some(tables) = sealed.unpublished {
-        sampled.unpublished = tables.into_iter().collect();
+    if let Some(tables) = &sealed.unpublished {
+        sampled.unpublished = tables.iter().copied().collect();
     }
-    let counted = sealed.transactions.iter().enumerate().take(before);
-    let in_backup = counted.filter(|(_, transaction)| seen.has(transaction));
-    // Positions are u32 in changes; a segment has fewer transactions.
-    let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-    let in_backup: HashSet<u32> = in_backup.map(|(at, _)| position(at)).collect();
-    if in_backup.len() == before.min(sealed.transactions.len()) {
+    if sealed.transactions.iter().take(before).all(|transaction| seen.has(transaction)) {
         return Ok(None);
     }
-    let counts = match sealed.rolled_back {
-        Some(mut rolled_back) => {
-            rolled_back.sort_unstable();
-            Counts::AllBut(rolled_back)
-        }
-        None => Counts::Transactions { before: position(before), in_backup },
-    };
+    let counts = Counts::of(&sealed, before, |transaction| seen.has(transaction));
     let shared: Vec<_> =
         sealed.relations.into_iter().map(|version| versions.shared(version)).collect();
     // The format's rules keep positions of relations within the list.
@@ -313,7 +344,7 @@ fn reduce(
         .runs
         .into_iter()
         .filter_map(|run| Some((shared.get(run.relation as usize)?.clone(), run)));
-    Ok(Some(UsedSegment { clear, runs: runs.collect(), counts }))
+    Ok(Some(UsedSegment { index, clear, runs: runs.collect(), counts }))
 }
 
 impl Recovery {
@@ -341,11 +372,48 @@ impl Recovery {
         &self.encoding
     }
 
-    /// Where a sequence stands at the moment or soon after; absent where the backup's own
-    /// value is the best that is known.
+    /// Where sequences stand at the moment or soon after; absent where the backup's own values
+    /// are the best that is known.
     #[must_use]
-    pub fn sequence(&self, schema: &str, name: &str) -> Option<&SequenceState> {
-        self.sampled.sequences.get(&(schema.to_owned(), name.to_owned()))
+    pub fn sequences(&self) -> Option<&[SequenceState]> {
+        self.sampled.sequences.as_deref()
+    }
+
+    /// The definitions of the moment, as entries of a backup; absent where the stream does not
+    /// have them.
+    ///
+    /// # Errors
+    /// As [`read_from_image`].
+    pub async fn entries(&self) -> Result<Option<Vec<Entry>>> {
+        let Some(definitions) = &self.definitions else { return Ok(None) };
+        let states = self.sampled.sequences.iter().flatten();
+        let states = states.map(|state| (state.oid, (state.last_value, state.is_called)));
+        let selection = Selection::default();
+        let catalog = read_from_image(&definitions.image, &selection, states.collect()).await?;
+        Ok(Some(catalog.entries))
+    }
+
+    /// What the user should look at of the definitions, a sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        self.definitions.as_ref().map_or(&[], |definitions| &definitions.warnings)
+    }
+
+    /// Whether a command rewrote or filled a table after the backup, and the rows that it then
+    /// had were too many for the stream.
+    #[must_use]
+    pub fn is_unknown(&self, table: u32) -> bool {
+        self.definitions.as_ref().is_some_and(|definitions| definitions.is_unknown(table))
+    }
+
+    /// The columns that a table had when a segment began, where something changed them before.
+    pub(super) fn layout(&self, table: u32, segment: usize) -> Option<&Layout> {
+        self.definitions.as_ref().and_then(|definitions| definitions.layout(table, segment))
+    }
+
+    /// Values of columns that came after a table's oldest rows.
+    pub(super) fn missing(&self, table: u32) -> Option<&Missing> {
+        self.definitions.as_ref().and_then(|definitions| definitions.missing(table))
     }
 
     /// Whether the changes of a table were not in the stream: it is as the backup has it.
@@ -358,6 +426,7 @@ impl Recovery {
     #[must_use]
     pub fn tables(&self) -> HashMap<u32, Arc<RelationVersion>> {
         let runs = self.segments.iter().flat_map(|segment| &segment.runs);
+        let runs = runs.filter(|(version, _)| version.oid != DEFINITIONS);
         runs.map(|(version, _)| (version.oid, version.clone())).collect()
     }
 }

@@ -1,55 +1,42 @@
-//! The fold of one table: its changes read once to learn what became of its rows, then the
-//! rows that they leave, and those of the backup that they leave alone.
+//! The fold of one table: rows of the backup and of changes become the rows of the moment, with
+//! the columns that the table then has.
 //!
 //! ```text
-//! changes, newest first -> Part (hashes)
-//! changes again         -> rows that they leave in the end
-//! rows of the backup    -> those that no change touched, or that a changed row wants
+//! rows of the backup -> columns of stage 1 -> stage 1 -> columns of stage 2 -> … -> the table's
+//! changes of stage 1 ----------------------^           changes of stage 2 …
 //! ```
 //!
-//! A part takes a share of all keys that fits into memory; where the whole does, there is one
-//! part, and the rows of the backup can pass through it on many connections at once.
+//! Most tables have one stage. Another begins where other columns identify the rows.
 
-use super::bag::Bag;
-use super::changes::{Read, Unit, units};
-use super::hash::Share;
-use super::keyed::{BaseRow, Keyed, nonsense, unlike};
+use super::changes::{Unit, units};
+use super::keyed::unlike;
+use super::mapping::{Mapping, Missing};
 use super::recovery::Recovery;
-use super::row_hash::{ChangeHashes, RowHasher, Scratch};
+use super::row_hash::Scratch;
+use super::stage::{self, Stage};
 use crate::{Error, ErrorKind, Result};
-use futures_util::{StreamExt, stream};
-use pgkeep_format::change::Action;
+use pgkeep_format::entry::Data;
+use pgkeep_format::segment::RelationVersion;
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Units that are read ahead.
-const UNITS_AHEAD: usize = 2;
-
-/// Bytes of memory for each change, before it is known how many keys they have.
-const CHANGE_BYTES: u64 = 40;
-
-/// A table with changes.
+/// A table with changes, or with other columns than in the backup.
 pub struct TableFold {
-    recovery: Arc<Recovery>,
-    units: Vec<Unit>,
+    stages: Vec<Arc<Stage>>,
+    /// Into each stage, and from the last one into the table.
+    mappings: Vec<Mapping>,
     name: String,
-    hasher: RowHasher,
-    changes: u64,
 }
 
-/// What became of a share of the table's rows.
+/// What became of the table's rows, or of a share of them.
 pub struct Part {
     fold: Arc<TableFold>,
-    kind: Kind,
-    /// Units before this one, and changes of it before this one, are behind a truncate.
-    truncated: Option<(usize, usize)>,
-    /// Rows of the backup that were found of those whose values are wanted.
-    found: AtomicUsize,
-}
-
-enum Kind {
-    Keyed(Keyed),
-    Bag(Bag),
+    /// By stage; absent where a truncate comes after.
+    parts: Vec<Option<Arc<stage::Part>>>,
+    /// The stages that begin with this part: the changes of the others were with one before, and
+    /// are not all passed yet.
+    fresh: Range<usize>,
 }
 
 /// What a connection keeps while rows of the backup pass through a part.
@@ -57,66 +44,105 @@ enum Kind {
 pub struct Passing {
     /// The beginning of a row that goes on in the next chunk.
     begun: Vec<u8>,
+    room: Room,
+}
+
+/// Room to work in.
+#[derive(Default)]
+struct Room {
     scratch: Scratch,
+    row: Vec<u8>,
 }
 
 impl TableFold {
-    /// The fold of a table with these columns; absent when no change of it counts.
+    /// The fold of a table which has the columns of `target`; `base` are its rows in the backup,
+    /// if it was there. Absent when they are what they were.
     ///
     /// # Errors
-    /// [`ErrorKind::UnsupportedFormat`] when its definition changed meanwhile.
+    /// [`ErrorKind::UnsupportedFormat`] when its definition changed meanwhile in a way that is not
+    /// known, or its rows are not.
     pub fn open(
         recovery: &Arc<Recovery>,
         table: u32,
-        columns: &[String],
+        base: Option<&Data>,
+        target: &Data,
     ) -> Result<Option<Arc<Self>>> {
-        let (units, changes) = units(recovery, table);
-        let Some(first) = units.first() else { return Ok(None) };
-        let version = first.version.clone();
-        let name = format!("{}.{}", version.schema, version.name);
-        let key = |version: &pgkeep_format::segment::RelationVersion| {
-            let key = version.columns.iter().enumerate().filter(|(_, column)| column.is_key);
-            let key: Vec<usize> = key.map(|(at, _)| at).collect();
-            // With the identity of a whole row all columns are its key; equal rows may be
-            // there more than once.
-            (version.replica_identity != "f" && !key.is_empty()).then_some(key)
+        let units = units(recovery, table);
+        let name = match units.last() {
+            Some(unit) => format!("{}.{}", unit.version.schema, unit.version.name),
+            None => format!("{table}"),
         };
-        let own_key = key(&version);
-        for unit in &units {
-            let names = unit.version.columns.iter().map(|column| &column.name);
-            if !names.eq(columns) || key(&unit.version) != own_key {
-                let message =
-                    format!("definition of table {name} changed between the backup and the moment");
-                return Err(Error::new(ErrorKind::UnsupportedFormat, message)
-                    .hint("Restore to a moment before the change, or after a later backup."));
-            }
+        if recovery.is_unknown(table) {
+            let message = format!(
+                "rows of table {name} are not known at the moment: a command rewrote or filled it \
+                 after the backup, and it is large"
+            );
+            return Err(Error::new(ErrorKind::UnsupportedFormat, message)
+                .hint("Restore to a moment before that, or after a later backup.")
+                .hint("Leave the table out: -T NAME"));
         }
-        Ok(Some(Arc::new(Self {
-            recovery: recovery.clone(),
-            units,
-            name,
-            hasher: RowHasher::new(own_key),
-            changes,
-        })))
+        let none = Missing::new();
+        let missing = recovery.missing(table).unwrap_or(&none);
+        let to = numbers(target);
+        let mut columns = base.map_or_else(|| to.clone(), numbers);
+        let (mut stages, mut mappings) = (Vec::new(), Vec::new());
+        let known = |unit: &Unit| {
+            let (layout, version) = (recovery.layout(table, unit.index(recovery)), &unit.version);
+            let from = |name: &str| match layout {
+                Some(layout) => layout.iter().find(|(_, it)| it == name).map(|(number, _)| *number),
+                None => number_of(base.unwrap_or(target), name),
+            };
+            version_numbers(version, from).ok_or_else(|| changed(&name))
+        };
+        let mut with_numbers = Vec::with_capacity(units.len());
+        let mut there: HashSet<i16> = base.map(numbers).into_iter().flatten().collect();
+        for unit in units {
+            let numbers = known(&unit)?;
+            // The segment of the moment has changes after it: this one comes after a column was
+            // dropped that is there at the moment.
+            if to.iter().any(|number| there.contains(number) && !numbers.contains(number)) {
+                continue;
+            }
+            there.extend(&numbers);
+            with_numbers.push((key(&unit.version, &numbers), numbers, unit));
+        }
+        let of_stages: Vec<_> = with_numbers.chunk_by(|one, next| one.0 == next.0).collect();
+        let memory = recovery.memory / of_stages.len().max(1);
+        for of_stage in of_stages {
+            let Some((key, last, _)) = of_stage.last() else { continue };
+            let mapped = of_stage.iter().map(|(_, numbers, unit)| {
+                let mut unit = unit.clone();
+                unit.mapping = Mapping::between(numbers, last, missing);
+                unit
+            });
+            let position = |number: &i16| last.iter().position(|other| other == number);
+            let key = key.as_ref().map(|key| key.iter().filter_map(position).collect());
+            mappings.push(Mapping::between(&columns, last, missing));
+            stages.push(Arc::new(Stage::new(recovery, mapped.collect(), key, memory)));
+            columns.clone_from(last);
+        }
+        mappings.push(Mapping::between(&columns, &to, missing));
+        if stages.is_empty() && mappings.iter().all(Mapping::is_same) {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Self { stages, mappings, name })))
     }
 
     /// Units of changes.
     #[must_use]
     pub fn units(&self) -> usize {
-        self.units.len()
+        self.stages.iter().map(|stage| stage.units()).sum()
+    }
+
+    /// The first unit of a stage.
+    fn offset(&self, stage: usize) -> usize {
+        self.stages.iter().take(stage).map(|stage| stage.units()).sum()
     }
 
     /// Whether all of it fits into memory at once, as far as the number of changes tells.
     #[must_use]
     pub fn fits(&self) -> bool {
-        self.changes.saturating_mul(CHANGE_BYTES) <= self.recovery.memory as u64
-    }
-
-    /// Shares of the keys that fit into memory one after another, as far as can be told.
-    fn shares(&self) -> Vec<Share> {
-        let memory = (self.recovery.memory as u64).max(1);
-        let of = self.changes.saturating_mul(CHANGE_BYTES).div_ceil(memory).max(1);
-        (0..of).map(|number| Share { number, of }).collect()
+        self.stages.iter().all(|stage| stage.fits())
     }
 
     /// Learns what became of all rows.
@@ -124,99 +150,71 @@ impl TableFold {
     /// # Errors
     /// What reading changes gives; [`ErrorKind::Damaged`] when they make no sense.
     pub async fn whole(self: &Arc<Self>) -> Result<Part> {
-        let part = self.part(Share::WHOLE, usize::MAX).await?;
-        part.ok_or_else(|| Error::new(ErrorKind::Internal, "memory has no limit and is used up"))
+        let mut parts: Vec<Option<Arc<stage::Part>>> = vec![None; self.stages.len()];
+        for (number, stage) in self.stages.iter().enumerate().rev() {
+            let part = stage.whole().await?;
+            let is_end = part.is_without_base();
+            parts[number] = Some(Arc::new(part));
+            if is_end {
+                break;
+            }
+        }
+        Ok(Part { fold: self.clone(), parts, fresh: 0..self.stages.len() })
     }
 
     /// Learns what became of the rows share by share, each as large as fits into memory.
     #[must_use]
     pub fn parts(self: &Arc<Self>) -> Parts {
-        let mut shares = self.shares();
-        shares.reverse();
-        Parts { fold: self.clone(), shares }
+        let count = self.stages.len();
+        let shares = (0..count).map(|_| None).collect();
+        Parts { fold: self.clone(), shares, current: vec![None; count], begun: false }
     }
 
-    /// What became of a share; absent when that takes more memory than there is.
-    async fn part(self: &Arc<Self>, share: Share, memory: usize) -> Result<Option<Part>> {
-        let hasher = self.hasher.clone();
-        let mut kind = match self.hasher.key() {
-            Some(_) => Kind::Keyed(Keyed::new(hasher, share, self.units.len())),
-            None => Kind::Bag(Bag::new(hasher, share)),
-        };
-        let reads: Vec<_> = (0..self.units.len()).rev().map(|unit| self.hashed(unit)).collect();
-        let mut reads = stream::iter(reads).buffered(UNITS_AHEAD);
-        let mut truncated = None;
-        let mut number = self.units.len();
-        'units: while let Some(read) = reads.next().await {
-            number -= 1;
-            let Hashed { read, hashes } = read.map_err(|error| self.of_table(error))?;
-            let segment = self.units[number].segment(&self.recovery);
-            let unit = u32::try_from(number).unwrap_or(u32::MAX);
-            for at in (0..read.len()).rev() {
-                let Some(change) = read.change(segment, at)? else { continue };
-                if change.action == Action::Truncate {
-                    truncated = Some((number, at));
-                    break 'units;
-                }
-                let place = (unit, u32::try_from(at).unwrap_or(u32::MAX));
-                let taken = match &mut kind {
-                    Kind::Keyed(keyed) => keyed.take(place, &change, hashes[at]),
-                    Kind::Bag(bag) => bag.take(&change, hashes[at]),
-                };
-                taken.map_err(|error| self.of_table(error))?;
+    /// Lets a row pass through the stages from one on, and become one of the table; false when
+    /// it is no more.
+    fn pass(
+        &self,
+        parts: &[Option<Arc<stage::Part>>],
+        from: usize,
+        line: &[u8],
+        room: &mut Room,
+        rows: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let mut row = std::mem::take(&mut room.row);
+        row.clear();
+        row.extend_from_slice(line);
+        for (stage, part) in parts.iter().enumerate().skip(from) {
+            let Some(part) = part else { return Ok(false) };
+            let mapped = self.mappings[stage].row(&row).ok_or_else(unlike)?.into_owned();
+            row.clear();
+            if !part.pass(&mapped, &mut room.scratch, &mut row)? {
+                room.row = row;
+                return Ok(false);
             }
-            let used = match &kind {
-                Kind::Keyed(keyed) => keyed.memory(),
-                Kind::Bag(bag) => bag.memory(),
-            };
-            if used > memory {
-                return Ok(None);
-            }
+            // Without the newline.
+            row.pop();
         }
-        if let (Some(_), Kind::Keyed(keyed)) = (truncated, &kind) {
-            keyed.end_without_base().map_err(|error| self.of_table(error))?;
-        }
-        Ok(Some(Part { fold: self.clone(), kind, truncated, found: AtomicUsize::new(0) }))
+        let last = &self.mappings[self.stages.len()];
+        rows.extend_from_slice(&last.row(&row).ok_or_else(unlike)?);
+        rows.push(b'\n');
+        room.row = row;
+        Ok(true)
     }
 
-    /// Reads a unit and hashes the rows of its changes, beside the caller, who goes on with
-    /// another unit meanwhile.
-    async fn hashed(self: &Arc<Self>, unit: usize) -> Result<Hashed> {
-        let read = Read::unit(&self.recovery, &self.units[unit]).await?;
-        let fold = self.clone();
-        let hashing = tokio::task::spawn_blocking(move || {
-            let segment = fold.units[unit].segment(&fold.recovery);
-            let mut scratch = Scratch::default();
-            let none = ChangeHashes { old: None, new: None };
-            let hash = |at| match read.change(segment, at)? {
-                Some(change) => fold.hasher.change(&change, &mut scratch),
-                None => Ok(none),
-            };
-            let hashes = (0..read.len()).map(hash).collect::<Result<_>>()?;
-            Ok(Hashed { read, hashes })
-        });
-        hashing.await.map_err(|error| {
-            Error::new(ErrorKind::Internal, "hashing changes did not end").because(error)
-        })?
-    }
-
-    fn of_table(&self, error: Error) -> Error {
-        let message = format!("could not read the changes of table {}", self.name);
-        Error::new(error.kind(), message).because(error)
+    /// Whether rows that come from a stage are those of the table.
+    fn is_end(&self, stage: usize) -> bool {
+        stage + 1 == self.stages.len() && self.mappings[stage + 1].is_same()
     }
 }
 
-/// A unit with the hashes of its changes.
-struct Hashed {
-    read: Read,
-    hashes: Vec<ChangeHashes>,
-}
-
-/// The parts of a table, one after another.
+/// The parts of a table, one after another. The shares of the last stage are the outermost:
+/// for each, all shares of the stage before, and so on.
 pub struct Parts {
     fold: Arc<TableFold>,
-    /// Those to come, the next one last.
-    shares: Vec<Share>,
+    /// What is left of each stage.
+    shares: Vec<Option<stage::Parts>>,
+    current: Vec<Option<Arc<stage::Part>>>,
+    begun: bool,
 }
 
 impl Parts {
@@ -225,12 +223,47 @@ impl Parts {
     /// # Errors
     /// As [`TableFold::whole`].
     pub async fn next(&mut self) -> Result<Option<Part>> {
-        while let Some(share) = self.shares.pop() {
-            if let Some(part) = self.fold.part(share, self.fold.recovery.memory).await? {
-                return Ok(Some(part));
+        let count = self.fold.stages.len();
+        if count == 0 {
+            // Nothing but other columns.
+            let part = Part { fold: self.fold.clone(), parts: Vec::new(), fresh: 0..0 };
+            return Ok((!std::mem::replace(&mut self.begun, true)).then_some(part));
+        }
+        let Some(advanced) = self.advance().await? else { return Ok(None) };
+        // Those before begin again.
+        for stage in (0..advanced).rev() {
+            self.current[stage] = None;
+            if self.current[stage + 1].as_ref().is_none_or(|part| part.is_without_base()) {
+                self.shares[stage] = None;
+                continue;
             }
-            let [one, other] = share.halves();
-            self.shares.extend([other, one]);
+            let mut shares = self.fold.stages[stage].parts();
+            self.current[stage] = shares.next().await?.map(Arc::new);
+            self.shares[stage] = Some(shares);
+        }
+        let parts = self.current.clone();
+        Ok(Some(Part { fold: self.fold.clone(), parts, fresh: 0..advanced + 1 }))
+    }
+
+    /// Goes on to the next share of the first stage that has one; which one that is.
+    async fn advance(&mut self) -> Result<Option<usize>> {
+        let count = self.fold.stages.len();
+        if !std::mem::replace(&mut self.begun, true) {
+            self.shares[count - 1] = Some(self.fold.stages[count - 1].parts());
+        }
+        for stage in 0..count {
+            let next = match &mut self.shares[stage] {
+                Some(shares) => shares.next().await?,
+                None => None,
+            };
+            let done = std::mem::replace(&mut self.current[stage], next.map(Arc::new));
+            // All rows have passed that could.
+            if let Some(done) = done {
+                done.check()?;
+            }
+            if self.current[stage].is_some() {
+                return Ok(Some(stage));
+            }
         }
         Ok(None)
     }
@@ -240,45 +273,44 @@ impl Part {
     /// Whether no row of the backup is left.
     #[must_use]
     pub fn is_without_base(&self) -> bool {
-        self.truncated.is_some()
+        self.parts.iter().flatten().any(|part| part.is_without_base())
     }
 
     /// Units of changes that may leave rows.
     #[must_use]
-    pub fn units(&self) -> std::ops::Range<usize> {
-        self.truncated.map_or(0, |(unit, _)| unit)..self.fold.units.len()
+    pub fn units(&self) -> Range<usize> {
+        let stages = self.fresh.clone();
+        let first = stages.clone().find(|stage| self.parts[*stage].is_some());
+        let start = first.and_then(|first| {
+            let part = self.parts[first].as_ref()?;
+            Some(self.fold.offset(first) + part.units().start)
+        });
+        let end = self.fold.offset(stages.end);
+        start.unwrap_or(end)..end
     }
 
-    /// The rows that the changes of a unit leave in the end, as COPY text, and how many.
+    /// The rows that the changes of a unit leave in the end, as COPY text.
     ///
     /// # Errors
     /// As [`TableFold::whole`].
-    pub async fn changed(&self, unit: usize) -> Result<(Vec<u8>, u64)> {
+    pub async fn changed(&self, unit: usize) -> Result<Vec<u8>> {
         let fold = &self.fold;
-        let read = Read::unit(&fold.recovery, &fold.units[unit]).await;
-        let read = read.map_err(|error| fold.of_table(error))?;
-        let segment = fold.units[unit].segment(&fold.recovery);
-        let mut rows = Vec::new();
-        let count = match &self.kind {
-            Kind::Keyed(keyed) => {
-                let change = |at| read.change(segment, at);
-                keyed.write_changed(unit, change, read.len(), &mut rows)?
-            }
-            Kind::Bag(bag) => {
-                let first = match self.truncated {
-                    Some((truncated, at)) if truncated == unit => at + 1,
-                    _ => 0,
-                };
-                let mut count = 0;
-                for at in first..read.len() {
-                    if let Some(change) = read.change(segment, at)? {
-                        count += u64::from(bag.write_changed(&change, &mut rows));
-                    }
-                }
-                count
-            }
-        };
-        Ok((rows, count))
+        let mut stage = 0;
+        while stage + 1 < fold.stages.len() && unit >= fold.offset(stage + 1) {
+            stage += 1;
+        }
+        let none = || Error::new(ErrorKind::Internal, "changes are behind a truncate");
+        let part = self.parts.get(stage).and_then(Option::as_ref).ok_or_else(none)?;
+        let rows = part.changed(unit - fold.offset(stage)).await?;
+        if fold.is_end(stage) {
+            return Ok(rows);
+        }
+        let (mut passed, mut room) = (Vec::with_capacity(rows.len()), Room::default());
+        for line in rows.split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            fold.pass(&self.parts, stage + 1, line, &mut room, &mut passed)?;
+        }
+        Ok(passed)
     }
 
     /// What a chunk of rows of the backup has become; returns how many rows were added.
@@ -293,43 +325,38 @@ impl Part {
             let line = &chunk[start..end];
             start = end + 1;
             if passing.begun.is_empty() {
-                count += u64::from(self.pass_row(line, &mut passing.scratch, rows)?);
+                count += u64::from(self.pass_row(line, &mut passing.room, rows)?);
             } else {
                 let mut begun = std::mem::take(&mut passing.begun);
                 begun.extend_from_slice(line);
-                count += u64::from(self.pass_row(&begun, &mut passing.scratch, rows)?);
+                count += u64::from(self.pass_row(&begun, &mut passing.room, rows)?);
             }
         }
         passing.begun.extend_from_slice(&chunk[start..]);
         Ok(count)
     }
 
-    fn pass_row(&self, line: &[u8], scratch: &mut Scratch, rows: &mut Vec<u8>) -> Result<bool> {
-        let keyed = match &self.kind {
-            Kind::Bag(bag) => return Ok(bag.write_base(line, rows)),
-            Kind::Keyed(keyed) => keyed,
+    fn pass_row(&self, line: &[u8], room: &mut Room, rows: &mut Vec<u8>) -> Result<bool> {
+        let fold = &self.fold;
+        let passed = match self.parts.as_slice() {
+            [Some(part)] if fold.mappings.iter().all(Mapping::is_same) => {
+                part.pass(line, &mut room.scratch, rows)
+            }
+            parts => fold.pass(parts, 0, line, room, rows),
         };
-        let row =
-            keyed.write_base(line, scratch, rows).map_err(|error| self.fold.of_table(error))?;
-        if row == BaseRow::Wanted {
-            self.found.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(row != BaseRow::Gone)
+        passed.map_err(|error| {
+            let message = format!("could not fold the rows of table {}", fold.name);
+            Error::new(error.kind(), message).because(error)
+        })
     }
 
     /// Checks, when all rows of the backup have passed, that those were among them that the
-    /// changes speak of.
+    /// changes speak of. What [`Parts`] gives it checks itself.
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] when some were not.
     pub fn check(&self) -> Result<()> {
-        let fits = match &self.kind {
-            Kind::Bag(bag) => bag.is_settled(),
-            Kind::Keyed(keyed) => {
-                self.truncated.is_some() || self.found.load(Ordering::Relaxed) == keyed.wanted()
-            }
-        };
-        if fits { Ok(()) } else { Err(self.fold.of_table(nonsense())) }
+        self.parts.iter().flatten().try_for_each(|part| part.check())
     }
 }
 
@@ -341,4 +368,42 @@ impl Passing {
     pub fn end(&self) -> Result<()> {
         if self.begun.is_empty() { Ok(()) } else { Err(unlike()) }
     }
+}
+
+/// The numbers of the columns of rows; in their order where they are not known.
+fn numbers(data: &Data) -> Vec<i16> {
+    let in_order = || (1..).take(data.columns.len()).collect();
+    data.numbers.clone().filter(|it| it.len() == data.columns.len()).unwrap_or_else(in_order)
+}
+
+fn number_of(data: &Data, name: &str) -> Option<i16> {
+    let at = data.columns.iter().position(|column| column == name)?;
+    numbers(data).get(at).copied()
+}
+
+/// The numbers of a version's columns, from their names where it does not say; absent when one
+/// is not known.
+fn version_numbers(
+    version: &RelationVersion,
+    from: impl Fn(&str) -> Option<i16>,
+) -> Option<Vec<i16>> {
+    let number = |column: &pgkeep_format::segment::VersionColumn| {
+        column.number.or_else(|| from(&column.name))
+    };
+    version.columns.iter().map(number).collect()
+}
+
+/// The columns that identify a row. With the identity of a whole row all columns do, and equal
+/// rows may be there more than once.
+fn key(version: &RelationVersion, numbers: &[i16]) -> Option<Vec<i16>> {
+    let columns = version.columns.iter().zip(numbers);
+    let key: Vec<i16> =
+        columns.filter(|(column, _)| column.is_key).map(|(_, number)| *number).collect();
+    (version.replica_identity != "f" && !key.is_empty()).then_some(key)
+}
+
+fn changed(name: &str) -> Error {
+    let message = format!("definition of table {name} changed between the backup and the moment");
+    Error::new(ErrorKind::UnsupportedFormat, message)
+        .hint("Restore to a moment before the change, or after a later backup.")
 }

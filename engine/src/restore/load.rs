@@ -66,6 +66,8 @@ pub(super) struct Loader {
     /// Whether triggers are disabled, table by table.
     disable_triggers: bool,
     recovery: Option<Arc<Recovery>>,
+    /// With changes: rows of the backup by the OID of their table.
+    bases: HashMap<u32, Data>,
     /// Of tables with changes, by the entry of their rows.
     folds: HashMap<usize, Arc<Folded>>,
     rows: Arc<AtomicU64>,
@@ -97,14 +99,16 @@ impl Loader {
             routes: Routes::default(),
             disable_triggers,
             recovery: None,
+            bases: HashMap::new(),
             folds: HashMap::new(),
             rows: Arc::default(),
         })
     }
 
     /// Lets rows become what changes make of them.
-    pub(super) fn recover(&mut self, recovery: Option<&Arc<Recovery>>) {
+    pub(super) fn recover(&mut self, recovery: Option<&Arc<Recovery>>, bases: HashMap<u32, Data>) {
         self.recovery = recovery.cloned();
+        self.bases = bases;
     }
 
     /// Counts the rows that are loaded.
@@ -119,7 +123,8 @@ impl Loader {
         let (Some(recovery), Some(table)) = (&self.recovery, data.table) else {
             return Ok(groups);
         };
-        let Some(fold) = TableFold::open(recovery, table, &data.columns)? else {
+        let base = self.bases.get(&table);
+        let Some(fold) = TableFold::open(recovery, table, base, data)? else {
             return Ok(groups);
         };
         if fold.fits() {
@@ -136,7 +141,13 @@ impl Loader {
     }
 
     async fn groups_of_backup(&self, position: usize) -> Result<Vec<Group>> {
-        let data = self.data(position)?;
+        let mut data = self.data(position)?;
+        if let (Some(_), Some(table)) = (&self.recovery, data.table) {
+            match self.bases.get(&table) {
+                Some(base) => data = base,
+                None => return Ok(groups(&[])),
+            }
+        }
         let stream = self.streams.get(data.stream as usize).ok_or_else(|| {
             Error::new(ErrorKind::Damaged, "rows refer to a stream that is not there")
         })?;
@@ -234,7 +245,6 @@ impl Loader {
             while let Some(part) = parts.next().await? {
                 write_changed(&part, part.units(), sink).await?;
                 self.pass(&group.chunks, Some(&part), sink).await?;
-                part.check()?;
             }
             return Ok(());
         }
@@ -300,7 +310,7 @@ async fn write_changed(part: &Part, units: Range<usize>, sink: &mut Sink<'_, '_>
     let reads: Vec<_> = units.map(|unit| part.changed(unit)).collect();
     let mut reads = stream::iter(reads).buffered(CHUNKS_AHEAD);
     while let Some(changed) = reads.next().await {
-        let (rows, _) = changed?;
+        let rows = changed?;
         sink.write(&rows, 0).await?;
     }
     Ok(())

@@ -49,6 +49,7 @@ use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, ErrorKind, Result, clock};
 use analyze::Analyzed;
 use failures::Failures;
+use folded::Folded;
 use groups::Replaced;
 use load::Loader;
 use managed::Managed;
@@ -217,12 +218,15 @@ async fn restore(
     progress.event(Event::Phase("reading the backup".to_owned()));
     let reader = ChunkReader::open(repository).await?;
     let database = backup.database(options.database.as_deref())?;
-    let mut entries = reader.entries(backup, database.entries_stream).await?;
+    let entries = reader.entries(backup, database.entries_stream).await?;
+    let Folded { mut entries, bases, mut warnings } = match &options.recovery {
+        Some(recovery) => {
+            let is_whole = backup.sealed_part()?.selection.is_empty();
+            folded::fold(entries, is_whole, recovery, &options.selection).await?
+        }
+        None => Folded { entries, ..Folded::default() },
+    };
     forget_storage(&mut entries, &options.selection);
-    let mut warnings = Vec::new();
-    if let Some(recovery) = &options.recovery {
-        warnings = folded::prepare(&mut entries, recovery, &options.selection)?;
-    }
     let entries = Arc::new(entries);
     let rename = Rename::new(&options.rename_schemas)?;
 
@@ -282,7 +286,7 @@ async fn restore(
         let sessions = &run.sessions;
         let mut loader =
             Loader::new(&reader, backup, database, &entries, &rename, sessions, disables)?;
-        loader.recover(options.recovery.as_ref());
+        loader.recover(options.recovery.as_ref(), bases);
         let rows = loader.rows();
         let done = run.all(&target, &plan, loader, options).await?;
         loaded = Some(rows.load(Ordering::Relaxed));

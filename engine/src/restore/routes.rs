@@ -132,8 +132,15 @@ mod tests {
         };
         let rows = |name, table| {
             let encoding = RowEncoding::CopyText;
-            let data =
-                Data { stream: 0, encoding, columns: Vec::new(), rows: 1, bytes: 1, table: None };
+            let data = Data {
+                stream: 0,
+                encoding,
+                columns: Vec::new(),
+                rows: 1,
+                bytes: 1,
+                table: None,
+                numbers: None,
+            };
             Entry { data: Some(data), ..part(Kind::TableData, name, table) }
         };
         let mut root = entry(Kind::Table, "root");

@@ -3,7 +3,8 @@
 
 use super::builder::{Facts, SegmentBuilder, Storage};
 use super::watch::Watch;
-use crate::postgres::{NewSlot, ReplicationSession, Session, Settings, literal};
+use crate::catalog::read_image;
+use crate::postgres::{ReplicationSession, Session, Settings, Snapshot, SnapshotOptions};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::id::{ObjectId, SeriesId};
 use pgkeep_format::segment::{Begin, ClearPart, SealedPart};
@@ -49,7 +50,8 @@ impl Source {
     }
 }
 
-/// Makes the slot and the segment that begins the stream.
+/// Makes the slot and the segment that begins the stream; with an image of all definitions where
+/// changes of them are captured.
 ///
 /// # Errors
 /// As creating a slot, naming the transactions that it waits for where it takes long; as
@@ -60,17 +62,30 @@ pub(super) async fn begin(
     source: &Source,
     slot: &str,
     failover: bool,
+    captures: bool,
     storage: &Storage,
 ) -> Result<ClearPart> {
     let new = replication.create_slot(slot, failover).await?;
-    let (snapshot, known_until) = visible(settings, &new).await?;
+    let at = new.consistent_point;
+    let exported = SnapshotOptions { exported: Some(new.snapshot), ..SnapshotOptions::default() };
+    let snapshot = Snapshot::open(settings, &exported).await.map_err(|error| {
+        Error::new(error.kind(), "could not join the slot's snapshot")
+            .hint("Connect to the server itself, not through a pooler or load balancer.")
+            .because(error)
+    })?;
+    let known_until = clock_of(snapshot.session()).await?;
+    let mut builder = SegmentBuilder::new(storage);
+    if captures {
+        builder.push_image(&read_image(snapshot.session()).await?, at).await?;
+    }
     let clear = ClearPart {
         begins: true,
         known_until,
-        ..clear(source, new.consistent_point.0, new.consistent_point.0, storage)
+        definitions: captures.then_some(at.0),
+        ..clear(source, at.0, at.0, storage)
     };
     let begin = Begin {
-        snapshot,
+        snapshot: snapshot.xids().to_owned(),
         system_identifier: source.system_identifier,
         database: source.database.clone(),
         slot: slot.to_owned(),
@@ -78,31 +93,19 @@ pub(super) async fn begin(
         server_version: source.server_version,
     };
     let sealed = SealedPart { begin: Some(begin), ..SealedPart::default() };
-    SegmentBuilder::new(storage).store(Facts { clear, sealed }).await
+    let begun = builder.store(Facts { clear, sealed }).await?;
+    snapshot.close().await?;
+    Ok(begun)
 }
 
-/// What the snapshot sees that was exported with a slot, and the server's clock soon after it.
-async fn visible(settings: &Settings, slot: &NewSlot) -> Result<(String, i64)> {
-    let mut session = Session::connect(settings, "setup").await?;
-    session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
-    let snapshot = literal(&slot.snapshot);
-    session.execute(&format!("SET TRANSACTION SNAPSHOT {snapshot}")).await.map_err(|error| {
-        Error::new(error.kind(), "could not join the slot's snapshot")
-            .hint("Connect to the server itself, not through a pooler or load balancer.")
-            .because(error)
-    })?;
-    let rows = session
-        .query(
-            "SELECT pg_catalog.pg_current_snapshot() AS xids, \
-             (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8 AS time",
-        )
-        .await?;
+/// The server's clock.
+async fn clock_of(session: &Session) -> Result<i64> {
+    let sql = "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000) \
+               ::pg_catalog.int8 AS time";
+    let rows = session.query(sql).await?;
     let row =
         rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
-    let seen = (row.text("xids")?.to_owned(), row.parse("time")?);
-    session.execute("COMMIT").await?;
-    session.close().await;
-    Ok(seen)
+    row.parse("time")
 }
 
 /// The clear part of a segment between two positions; sums are for the builder.
@@ -123,6 +126,7 @@ pub(super) fn clear(source: &Source, first: u64, last: u64, storage: &Storage) -
         packs: Vec::new(),
         stored_bytes: 0,
         timeline: source.timeline,
+        definitions: None,
     }
 }
 

@@ -5,13 +5,14 @@ use super::rows;
 use crate::postgres::pgoutput::{Action, Old, Value};
 use crate::repository::{NewFrame, Packer, Repository};
 use crate::seal::{Sealer, chunk_id, random};
-use crate::{Error, ErrorKind, Result, clock};
+use crate::{Error, ErrorKind, Lsn, Result, clock};
+use pgkeep_format::catalog_image::CatalogImage;
 use pgkeep_format::change::{self, Change, OldRow};
 use pgkeep_format::frame::{FrameType, InnerHeader};
 use pgkeep_format::id::{ChunkId, KeyId, ObjectId, PackId};
 use pgkeep_format::index::IndexedPack;
 use pgkeep_format::segment::{
-    ChangeChunk, ClearPart, Mark, RelationVersion, Run, SealedPart, Transaction,
+    ChangeChunk, ClearPart, DEFINITIONS, Image, Mark, RelationVersion, Run, SealedPart, Transaction,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(super) struct SegmentBuilder {
     pub(super) bytes: usize,
     /// Bytes of changes that are in no chunk yet.
     pub(super) waiting: usize,
+    /// Where an image was read, and its chunks.
+    image: Option<(Lsn, Vec<(ChunkId, bool)>)>,
     old: Vec<u8>,
     new: Vec<u8>,
 }
@@ -79,6 +82,7 @@ impl SegmentBuilder {
             marks: Vec::new(),
             bytes: 0,
             waiting: 0,
+            image: None,
             old: Vec::new(),
             new: Vec::new(),
         }
@@ -92,6 +96,25 @@ impl SegmentBuilder {
     /// Number of tables, versions counted apart.
     pub(super) fn tables(&self) -> usize {
         self.tables.len()
+    }
+
+    /// Whether it says something of definitions.
+    pub(super) fn has_definitions(&self) -> bool {
+        self.image.is_some() || self.relations.iter().any(|relation| relation.oid == DEFINITIONS)
+    }
+
+    /// Takes an image of all definitions that was read at `lsn`.
+    pub(super) async fn push_image(&mut self, image: &CatalogImage, lsn: Lsn) -> Result<()> {
+        let bytes = image.encode();
+        let pieces = bytes.chunks(PIECE_BYTES);
+        let last = pieces.len().saturating_sub(1);
+        let mut chunks = Vec::with_capacity(pieces.len());
+        for (number, piece) in pieces.enumerate() {
+            let continues = number < last;
+            chunks.push((self.seal(piece.to_vec(), continues).await?, continues));
+        }
+        self.image = Some((lsn, chunks));
+        Ok(())
     }
 
     /// Takes a row's change. `member` is what [`Change::member`] says.
@@ -232,6 +255,10 @@ impl SegmentBuilder {
                 changes: table.changes,
                 bytes: table.bytes,
             });
+        }
+        if let Some((lsn, chunks)) = &self.image {
+            let chunks = chunks.iter().map(|(id, continues)| places.find(*id, *continues));
+            sealed.image = Some(Image { lsn: lsn.0, chunks: chunks.collect::<Result<_>>()? });
         }
         sealed.relations = self.relations.iter().map(|relation| (**relation).clone()).collect();
         sealed.transactions = self.transactions;

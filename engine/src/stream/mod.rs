@@ -12,6 +12,7 @@
 
 mod begin;
 mod builder;
+mod definitions;
 mod position;
 mod receive;
 mod relations;

@@ -2,7 +2,9 @@
 //! segment a transaction goes into, and what was there before and is passed over.
 
 use super::builder::{SegmentBuilder, Storage};
-use super::relations::Relations;
+use super::definitions::{Captured, Definitions, Into};
+use super::relations::{COMMITTED, Relations};
+use crate::catalog::capture;
 use crate::postgres::pgoutput::{Action, Change, Commit, Logical, Message, decode};
 use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::segment::{Mark, Transaction};
@@ -37,6 +39,9 @@ pub(super) struct Receiver {
     /// All that committed up to here was received before.
     received: Lsn,
     xids: Xids,
+    pub(super) definitions: Definitions,
+    /// The prefix of what is captured of changes of definitions; absent where nothing is.
+    captures: Option<String>,
 }
 
 /// The transaction whose changes are coming.
@@ -45,6 +50,7 @@ struct Current {
     /// Whether it was received before, and is passed over.
     known: bool,
     marks: Vec<String>,
+    captured: Captured,
 }
 
 /// A transaction that still runs.
@@ -53,6 +59,7 @@ struct Running {
     relations: Relations,
     rolled_back: Vec<u32>,
     marks: Vec<(u32, String)>,
+    captured: Captured,
 }
 
 /// What became of a message.
@@ -74,7 +81,8 @@ pub(super) struct LargeTransaction {
 }
 
 impl Receiver {
-    pub(super) fn new(storage: &Storage, from: Lsn, xids: Xids) -> Self {
+    /// `token` is that of what [`capture`] installed, if it did.
+    pub(super) fn new(storage: &Storage, from: Lsn, xids: Xids, token: Option<&str>) -> Self {
         Self {
             storage: storage.clone(),
             relations: Relations::default(),
@@ -84,6 +92,8 @@ impl Receiver {
             in_stream: None,
             received: from,
             xids,
+            definitions: Definitions::default(),
+            captures: token.map(|token| format!("{}{token}", capture::PREFIX)),
         }
     }
 
@@ -109,7 +119,8 @@ impl Receiver {
                 // Commit records are compared by where they begin: the end of one may be
                 // the beginning of the next.
                 let known = lsn < self.received;
-                self.current = Some(Current { xid, known, marks: Vec::new() });
+                self.current =
+                    Some(Current { xid, known, marks: Vec::new(), captured: Captured::default() });
             }
             Message::Commit(commit) => return self.commit(commit),
             Message::Relation(relation) => match self.in_stream {
@@ -117,15 +128,16 @@ impl Receiver {
                 None => self.relations.learn(&relation),
             },
             Message::Change(change) => self.change(&change).await?,
-            Message::Logical(logical) => self.logical(logical)?,
+            Message::Logical(logical) => self.logical(logical).await?,
             Message::StreamStart { xid } => {
                 self.in_stream = Some(xid);
-                let storage = &self.storage;
+                let (storage, relations) = (&self.storage, &self.relations);
                 self.running.entry(xid).or_insert_with(|| Running {
                     builder: SegmentBuilder::new(storage),
-                    relations: Relations::default(),
+                    relations: relations.of_running(),
                     rolled_back: Vec::new(),
                     marks: Vec::new(),
+                    captured: Captured::default(),
                 });
             }
             Message::StreamStop => self.in_stream = None,
@@ -134,6 +146,7 @@ impl Receiver {
                     self.running.remove(&xid);
                 } else if let Some(running) = self.running.get_mut(&xid) {
                     running.rolled_back.push(subxid);
+                    running.relations.roll_back(subxid);
                 }
             }
             Message::StreamCommit { xid, commit } => return self.stream_commit(xid, commit),
@@ -186,7 +199,11 @@ impl Receiver {
         }
     }
 
-    fn logical(&mut self, logical: Logical<'_>) -> Result<()> {
+    async fn logical(&mut self, logical: Logical<'_>) -> Result<()> {
+        let captures = self.captures.as_ref().is_some_and(|it| it.as_bytes() == logical.prefix);
+        if captures && logical.transactional {
+            return self.captured(logical).await;
+        }
         if logical.prefix != MARK_PREFIX.as_bytes() || !logical.transactional {
             return Ok(());
         }
@@ -208,6 +225,34 @@ impl Receiver {
         Ok(())
     }
 
+    async fn captured(&mut self, logical: Logical<'_>) -> Result<()> {
+        let into = match (self.in_stream, &mut self.current) {
+            (Some(xid), _) => {
+                let running = self.running.get_mut(&xid).ok_or_else(out_of_step)?;
+                let member = logical.xid.unwrap_or(xid);
+                Into {
+                    builder: &mut running.builder,
+                    relations: &mut running.relations,
+                    captured: &mut running.captured,
+                    member,
+                    subtransaction: member,
+                }
+            }
+            (None, Some(current)) if current.known => return Ok(()),
+            (None, Some(current)) => Into {
+                // TRANSACTIONS_MAX keeps positions within u32.
+                member: u32::try_from(self.open.transactions.len()).unwrap_or(u32::MAX),
+                builder: &mut self.open,
+                relations: &mut self.relations,
+                captured: &mut current.captured,
+                subtransaction: COMMITTED,
+            },
+            (None, None) => return Err(out_of_step()),
+        };
+        into.take(logical.content).await?;
+        self.free_memory().await
+    }
+
     fn commit(&mut self, commit: Commit) -> Result<Received> {
         let current = self.current.take().ok_or_else(out_of_step)?;
         if current.known {
@@ -215,6 +260,7 @@ impl Receiver {
         }
         self.received = commit.end;
         let transaction = self.transaction(current.xid, commit);
+        self.definitions.committed(transaction.xid, &current.captured)?;
         self.open.transactions.push(transaction);
         let after = self.open.transactions.len() as u64;
         let marks = current.marks.into_iter().map(|name| mark(name, after, commit));
@@ -236,6 +282,7 @@ impl Receiver {
             .filter(|(member, _)| running.rolled_back.binary_search(member).is_err());
         running.builder.marks = marks.map(|(_, name)| mark(name, 1, commit)).collect();
         let transaction = self.transaction(xid, commit);
+        self.definitions.committed(transaction.xid, &running.captured)?;
         running.builder.transactions.push(transaction);
         Ok(Received::Large(Box::new(LargeTransaction {
             builder: running.builder,

@@ -1,6 +1,7 @@
 //! A row of pgoutput as a line of COPY text: exactly as the server's own COPY would write it,
 //! so that rows of a backup and rows of its changes can be compared byte by byte.
 
+use crate::postgres::copy_text;
 use crate::postgres::pgoutput::Value;
 
 /// Appends a row's values, but for those of the columns that `takes` refuses. A value that is
@@ -12,35 +13,9 @@ pub(super) fn write(row: &mut Vec<u8>, values: &[Value<'_>], takes: impl Fn(usiz
             row.push(b'\t');
         }
         match value {
-            Value::Null | Value::Unchanged => row.extend_from_slice(b"\\N"),
-            Value::Text(text) => escape(row, text),
+            Value::Null | Value::Unchanged => row.extend_from_slice(copy_text::NULL),
+            Value::Text(text) => copy_text::escape(text, row),
         }
-    }
-}
-
-/// As `CopyAttributeOutText` of the server does.
-fn escape(row: &mut Vec<u8>, text: &[u8]) {
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| letter(*byte).is_some()) {
-        row.extend_from_slice(&rest[..at]);
-        row.push(b'\\');
-        row.extend(letter(rest[at]));
-        rest = &rest[at + 1..];
-    }
-    row.extend_from_slice(rest);
-}
-
-/// What stands behind a backslash for a byte that cannot stand for itself.
-fn letter(byte: u8) -> Option<u8> {
-    match byte {
-        b'\\' => Some(b'\\'),
-        0x08 => Some(b'b'),
-        0x0c => Some(b'f'),
-        b'\n' => Some(b'n'),
-        b'\r' => Some(b'r'),
-        b'\t' => Some(b't'),
-        0x0b => Some(b'v'),
-        _ => None,
     }
 }
 

@@ -6,7 +6,10 @@ use super::builder::{Facts, SegmentBuilder, Storage};
 use super::position;
 use super::receive::{LargeTransaction, Received, Receiver, Xids};
 use super::watch::{Sample, Watch};
-use crate::postgres::{Replicated, ReplicationSession, ServerError, Settings, WalSent};
+use crate::catalog::read_image;
+use crate::postgres::{
+    Replicated, ReplicationSession, ServerError, Settings, Snapshot, SnapshotOptions, WalSent,
+};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::Repository;
 use crate::seal::Sealer;
@@ -138,6 +141,7 @@ impl Streamer<'_> {
         let storage = storage(self.repository).await?;
         let last = self.resume(&mut replication, &watch, &source, &storage).await?;
         let sample = watch.sample().await?;
+        let capture = watch.capture().await?;
         replication.execute(&session_settings(&source.encoding)).await?;
         let plugin = [
             ("proto_version", "2".to_owned()),
@@ -150,9 +154,17 @@ impl Streamer<'_> {
         *connected = true;
         self.progress.event(Event::Phase(format!("streaming from {from}")));
         let xids = Xids::new(last.greatest_xid.max(next_xid(&watch).await?));
+        let token = capture.as_ref().map(|capture| capture.token.as_str());
+        let mut receiver = Receiver::new(&storage, from, xids, token);
+        if capture.is_some_and(|it| last.definitions.is_none() || it.installed > last.greatest_xid)
+        {
+            // It was installed, or replaced, after the last image.
+            receiver.definitions.want_image();
+        }
         let line = Line {
             replicated,
-            receiver: Receiver::new(&storage, from, xids),
+            receiver,
+            definitions: last.definitions,
             source,
             storage,
             watch,
@@ -197,7 +209,10 @@ impl Streamer<'_> {
             }
         };
         let slot = &self.options.slot;
-        let begun = begin::begin(replication, self.settings, source, slot, false, storage).await?;
+        let captures = watch.capture().await?.is_some();
+        let begun =
+            begin::begin(replication, self.settings, source, slot, false, captures, storage)
+                .await?;
         self.warn(format!(
             "{why}: what committed from {} to {} is not in the stream; take a backup now",
             Lsn(last.last),
@@ -253,6 +268,8 @@ struct Line {
     sent: Lsn,
     greatest_xid: u64,
     known_until: i64,
+    /// See [`ClearPart::definitions`].
+    definitions: Option<u64>,
     /// Once the server has sent up to this position, the stream is known up to this time.
     promise: (Lsn, i64),
     /// When the server has sent up to here, all is there that was when we began.
@@ -282,6 +299,7 @@ impl Line {
             let is_due = due.is_some_and(|due| due <= Instant::now());
             let is_last = options.until_caught_up && self.has_received_all();
             if (full || is_due || is_last) && self.writing.is_none() && self.can_end() {
+                self.refresh_definitions(streamer).await?;
                 self.begin_store().await?;
             }
             if options.until_caught_up && self.has_caught_up() {
@@ -344,6 +362,23 @@ impl Line {
         Ok(())
     }
 
+    /// Reads all definitions again where following their changes does not do.
+    async fn refresh_definitions(&mut self, streamer: &mut Streamer<'_>) -> Result<()> {
+        if !self.receiver.definitions.wants_image() {
+            return Ok(());
+        }
+        let snapshot = Snapshot::open(streamer.settings, &SnapshotOptions::default()).await?;
+        match read_image(snapshot.session()).await {
+            Ok(image) => {
+                self.receiver.open.push_image(&image, Lsn(snapshot.lsn())).await?;
+                self.receiver.definitions.has_image();
+            }
+            // Definitions may change while they are read. The next segment tries again.
+            Err(error) => streamer.warn(format!("could not read all definitions: {error}")),
+        }
+        snapshot.close().await
+    }
+
     /// Begins to store the open segment beside the receiving.
     async fn begin_store(&mut self) -> Result<()> {
         let builder = self.receiver.take_open();
@@ -390,9 +425,13 @@ impl Line {
             self.storage = storage(&self.storage.repository).await?;
             self.key_since = Instant::now();
         }
+        if builder.has_definitions() {
+            self.definitions = Some(last.0);
+        }
         let clear = ClearPart {
             greatest_xid: self.greatest_xid,
             known_until: self.known_until,
+            definitions: self.definitions,
             ..begin::clear(&self.source, self.assigned.0, last.0, &self.storage)
         };
         self.assigned = last;
@@ -463,7 +502,9 @@ impl Line {
         let moved = self.idle_position() > self.durable;
         let long = self.last_stored.elapsed() >= IDLE_SEGMENT_INTERVAL;
         let wanted = streamer.options.until_caught_up && self.has_received_all();
-        if idle && moved && self.receiver.is_between_transactions() && (long || wanted) {
+        let image = self.receiver.definitions.wants_image();
+        if idle && moved && self.receiver.is_between_transactions() && (long || wanted || image) {
+            self.refresh_definitions(streamer).await?;
             self.begin_store().await?;
         }
         // The answer says how far the server is where it has nothing to send.
@@ -497,6 +538,7 @@ impl Line {
         if self.receiver.is_between_transactions()
             && (!self.receiver.open.is_empty() || self.idle_position() > self.durable)
         {
+            self.refresh_definitions(streamer).await?;
             self.begin_store().await?;
             self.wait_stored(streamer).await?;
         }

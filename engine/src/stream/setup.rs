@@ -6,7 +6,12 @@ use super::position;
 use super::receive::MARK_PREFIX;
 use super::run::storage;
 use super::watch::Watch;
-use crate::postgres::{ReplicationSession, Session, Settings, identifier, literal, qualified};
+use crate::catalog::capture::{self, Publishing};
+use crate::catalog::read_image;
+use crate::postgres::{
+    ReplicationSession, ServerError, Session, Settings, Snapshot, SnapshotOptions, identifier,
+    literal, qualified,
+};
 use crate::progress::{Event, Progress};
 use crate::repository::Repository;
 use crate::{Error, ErrorKind, Lsn, Result};
@@ -97,13 +102,17 @@ pub async fn setup(
     let secrets = repository.secrets()?;
     let source = Source::ask(&mut replication, session, secrets).await?;
     report.database.clone_from(&source.database);
+    progress.event(Event::Phase("reading definitions".to_owned()));
+    let capture = capture_statements(settings, options).await?;
     if options.dry_run {
+        report.statements.extend(capture);
         return Ok(report);
     }
     progress.event(Event::Phase("setting up the publication".to_owned()));
     for sql in &report.statements {
         session.execute(sql).await?;
     }
+    let captures = install(session, options, &capture, &mut report).await?;
     let last = position::last(repository, source.stream).await?;
     let slot = watch.slot().await?;
     let goes_on = match &last {
@@ -129,7 +138,9 @@ pub async fn setup(
     }
     let storage = storage(repository).await?;
     let (slot, failover) = (&options.slot, options.failover);
-    let begun = begin::begin(&mut replication, settings, &source, slot, failover, &storage).await?;
+    let begun =
+        begin::begin(&mut replication, settings, &source, slot, failover, captures, &storage)
+            .await?;
     if let Some(last) = last {
         report.warnings.push(format!(
             "what committed from {} to {} is not in the stream",
@@ -141,6 +152,50 @@ pub async fn setup(
     replication.close().await;
     watch.close().await;
     Ok(report)
+}
+
+/// The statements that install the capture of changes of definitions.
+async fn capture_statements(settings: &Settings, options: &SetupOptions) -> Result<Vec<String>> {
+    let snapshot = Snapshot::open(settings, &SnapshotOptions::default()).await?;
+    let image = read_image(snapshot.session()).await?;
+    snapshot.close().await?;
+    let publishing = Publishing {
+        publication: options.publication.clone(),
+        keyless: options.keyless == Keyless::Full,
+    };
+    Ok(capture::installation(&image, &publishing))
+}
+
+/// Installs it, or says what is without.
+async fn install(
+    session: &Session,
+    options: &SetupOptions,
+    statements: &[String],
+    report: &mut SetupReport,
+) -> Result<bool> {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    let all = statements.join("\n");
+    let sql = format!("BEGIN; SET LOCAL lock_timeout = '10s';\n{all}\nCOMMIT;");
+    match session.execute(&sql).await {
+        Ok(()) => {
+            report.statements.extend_from_slice(statements);
+            Ok(true)
+        }
+        Err(error) => {
+            session.execute("ROLLBACK").await?;
+            let server = error.cause::<ServerError>();
+            if server.is_none_or(|server| server.sqlstate != INSUFFICIENT_PRIVILEGE) {
+                return Err(error);
+            }
+            report.warnings.push(format!(
+                "the role may not create event triggers ({error}): after a change of definitions, \
+                 and of new tables, only backups taken later can be restored; new tables join \
+                 publication \"{}\" when setup is run again",
+                options.publication
+            ));
+            Ok(false)
+        }
+    }
 }
 
 async fn check_wal_level(session: &Session) -> Result<()> {
@@ -185,6 +240,7 @@ async fn plan(session: &Session, options: &SetupOptions) -> Result<SetupReport> 
              WITH (publish = 'insert, update, delete, truncate')"
         ));
     }
+    report.statements.extend(capture::MEMORY.map(str::to_owned));
     for table in &tables {
         if table.keyless && options.keyless == Keyless::Skip {
             report.left_out.push(table.name.clone());
@@ -200,6 +256,11 @@ async fn plan(session: &Session, options: &SetupOptions) -> Result<SetupReport> 
         // Before it is published: an UPDATE in between must not fail.
         if table.keyless {
             report.statements.push(format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name));
+            report.statements.push(format!(
+                "INSERT INTO pgkeep.full_identity VALUES ({}::pg_catalog.regclass) \
+                 ON CONFLICT DO NOTHING",
+                literal(&table.name)
+            ));
         }
         if !table.published {
             report
@@ -259,24 +320,15 @@ pub async fn teardown(
         statements.push(format!("SELECT pg_catalog.pg_drop_replication_slot({slot})"));
     }
     let name = literal(publication);
-    let full = session
-        .query(&format!(
-            "SELECT n.nspname, c.relname FROM pg_catalog.pg_publication o \
-             JOIN pg_catalog.pg_publication_rel p ON p.prpubid = o.oid \
-             JOIN pg_catalog.pg_class c ON c.oid = p.prrelid \
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE o.pubname = {name} AND c.relreplident = 'f' \
-             ORDER BY n.nspname, c.relname"
-        ))
-        .await?;
+    let full = remembered(session).await?;
+    statements.extend(capture::removal());
     let exists = session
         .query(&format!("SELECT FROM pg_catalog.pg_publication WHERE pubname = {name}"))
         .await?;
     if !exists.is_empty() {
         statements.push(format!("DROP PUBLICATION {}", identifier(publication)));
     }
-    for row in &full {
-        let table = qualified(row.text("nspname")?, row.text("relname")?);
+    for table in full {
         statements.push(format!("ALTER TABLE {table} REPLICA IDENTITY DEFAULT"));
     }
     if !dry_run {
@@ -286,6 +338,24 @@ pub async fn teardown(
     }
     watch.close().await;
     Ok(statements)
+}
+
+/// The tables that got `REPLICA IDENTITY FULL` for the stream, and still have it.
+async fn remembered(session: &Session) -> Result<Vec<String>> {
+    let sql = "SELECT FROM pg_catalog.pg_class \
+               WHERE oid = pg_catalog.to_regclass('pgkeep.full_identity')";
+    if session.query(sql).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = session
+        .query(
+            "SELECT n.nspname, c.relname FROM pgkeep.full_identity f \
+             JOIN pg_catalog.pg_class c ON c.oid = f.relid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relreplident = 'f' ORDER BY n.nspname, c.relname",
+        )
+        .await?;
+    rows.iter().map(|row| Ok(qualified(row.text("nspname")?, row.text("relname")?))).collect()
 }
 
 /// Writes a mark into the WAL; returns where it is.

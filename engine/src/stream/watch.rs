@@ -1,7 +1,7 @@
 //! What is asked of the server beside the stream: its clock and position, its sequences, and
 //! how much WAL the slot keeps from being removed.
 
-use crate::postgres::{Session, Settings, literal};
+use crate::postgres::{Row, Session, Settings, literal};
 use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::segment::SequenceState;
 
@@ -25,6 +25,15 @@ pub(super) struct Sample {
     pub(super) unpublished: Vec<u32>,
     /// The slot.
     pub(super) slot: Option<SlotState>,
+}
+
+/// What captures changes of definitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Capture {
+    /// Tells its messages from those of others.
+    pub(super) token: String,
+    /// The transaction that installed it.
+    pub(super) installed: u64,
 }
 
 /// How a slot is.
@@ -54,6 +63,23 @@ impl Watch {
         &self.session
     }
 
+    /// What captures changes of definitions; absent where that is not installed.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub(super) async fn capture(&self) -> Result<Option<Capture>> {
+        let sql = "SELECT FROM pg_catalog.pg_class \
+                   WHERE oid = pg_catalog.to_regclass('pgkeep.token')";
+        if self.session.query(sql).await?.is_empty() {
+            return Ok(None);
+        }
+        let rows = self.session.query("SELECT token, installed FROM pgkeep.token").await?;
+        let capture = |row: &Row| {
+            Ok(Capture { token: row.text("token")?.to_owned(), installed: row.parse("installed")? })
+        };
+        rows.first().map(capture).transpose()
+    }
+
     /// Asks for all of it at once.
     pub(super) async fn sample(&self) -> Result<Sample> {
         // The position is read before the sequences: what they give out later is later.
@@ -80,7 +106,7 @@ impl Watch {
                 "SELECT c.oid FROM pg_catalog.pg_class c \
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE c.relkind = 'r' AND c.relpersistence <> 't' \
-                 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+                 AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgkeep') \
                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_tables p \
                    WHERE p.pubname = {} AND p.schemaname = n.nspname \
                    AND p.tablename = c.relname) \
@@ -95,16 +121,20 @@ impl Watch {
         let rows = self
             .session
             .query(
-                "SELECT schemaname, sequencename, last_value FROM pg_catalog.pg_sequences \
+                "SELECT schemaname, sequencename, last_value, \
+                   pg_catalog.format('%I.%I', schemaname, sequencename) \
+                     ::pg_catalog.regclass::pg_catalog.oid AS oid \
+                 FROM pg_catalog.pg_sequences \
                  WHERE last_value IS NOT NULL ORDER BY schemaname, sequencename",
             )
             .await?;
-        let state = |row: &crate::postgres::Row| {
+        let state = |row: &Row| {
             Ok(SequenceState {
                 schema: row.text("schemaname")?.to_owned(),
                 name: row.text("sequencename")?.to_owned(),
                 last_value: row.parse("last_value")?,
                 is_called: true,
+                oid: row.parse("oid")?,
             })
         };
         rows.iter().map(state).collect()

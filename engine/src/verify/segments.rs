@@ -43,8 +43,10 @@ async fn verify(
         let message = format!("change pack {pack} is not in the repository");
         return Err(Error::new(ErrorKind::Damaged, message));
     }
-    let chunks = segment.sealed.iter().flat_map(|sealed| &sealed.runs).flat_map(|run| &run.chunks);
-    for chunk in chunks {
+    let sealed = segment.sealed.iter();
+    let images = sealed.clone().flat_map(|sealed| &sealed.image).flat_map(|image| &image.chunks);
+    let runs = sealed.flat_map(|sealed| &sealed.runs).flat_map(|run| &run.chunks);
+    for chunk in runs.chain(images) {
         if !findings.proven.contains_key(&chunk.id) {
             let message = format!("chunk {} of changes is not in the repository", chunk.id);
             return Err(Error::new(ErrorKind::Damaged, message));

@@ -134,6 +134,7 @@ fn entry() -> Entry {
             rows: 3,
             bytes: ROWS.iter().map(|rows| rows.len() as u64).sum(),
             table: None,
+            numbers: None,
         }),
         owner: None,
         large_objects: None,

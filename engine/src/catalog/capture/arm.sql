@@ -4,6 +4,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pgke
 DECLARE
   objects bigint;
   permanent bigint;
+  tables oid[];
 BEGIN
   SELECT count(*),
          count(*) FILTER (WHERE c.schema_name IS DISTINCT FROM 'pg_temp'
@@ -24,6 +25,21 @@ BEGIN
     FROM pg_event_trigger_ddl_commands() c
     WHERE c.classid IS NOT NULL AND c.schema_name IS DISTINCT FROM 'pg_temp'
       AND c.schema_name IS DISTINCT FROM 'pgkeep';
+  -- A command on a table may reach those that inherit from it.
+  IF tg_tag ~ '^(CREATE TABLE|SELECT INTO|ALTER TABLE|CREATE SCHEMA|IMPORT|ALTER TYPE)' THEN
+    WITH RECURSIVE concerned (oid) AS (
+      SELECT c.objid FROM pg_event_trigger_ddl_commands() c
+      WHERE c.classid = 'pg_class'::regclass AND c.schema_name IS DISTINCT FROM 'pg_temp'
+        AND c.schema_name IS DISTINCT FROM 'pgkeep'
+      UNION
+      SELECT i.inhrelid FROM concerned c JOIN pg_inherits i ON i.inhparent = c.oid
+    )
+    SELECT array_agg(c.oid) INTO tables FROM concerned c;
+    IF tables IS NOT NULL THEN
+      PERFORM pgkeep.layout(tables);
+      PERFORM pgkeep.publish(tables);
+    END IF;
+  END IF;
   -- What only says something of an object changes no text of what stands on it.
   INSERT INTO pgkeep.armed AS a (xid, spreads)
     VALUES (pg_current_xact_id(), tg_tag NOT IN ('COMMENT', 'GRANT', 'REVOKE', 'SECURITY LABEL',

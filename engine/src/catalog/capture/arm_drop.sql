@@ -13,6 +13,15 @@ BEGIN
       WHERE NOT d.is_temporary AND d.schema_name IS DISTINCT FROM 'pgkeep';
     INSERT INTO pgkeep.armed (xid, spreads) VALUES (pg_current_xact_id(), false)
       ON CONFLICT (xid) DO NOTHING;
+    DELETE FROM pgkeep.full_identity f USING pg_event_trigger_dropped_objects() d
+      WHERE d.classid = 'pg_class'::regclass AND f.relid = d.objid AND d.objsubid = 0;
+  END IF;
+  -- An index may be gone that identified the rows of a table.
+  IF tg_tag <> 'DROP TABLE' AND EXISTS (
+    SELECT FROM pg_event_trigger_dropped_objects() d
+    WHERE d.object_type = 'index' AND NOT d.is_temporary)
+  THEN
+    PERFORM pgkeep.publish(NULL);
   END IF;
 END
 $pgkeep$;

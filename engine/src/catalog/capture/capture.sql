@@ -12,8 +12,7 @@ BEGIN
   BEGIN
     PERFORM pgkeep.emit(new.xid, spreads);
   EXCEPTION WHEN OTHERS THEN
-    PERFORM pg_logical_emit_message(true, 'pgkeep.ddl',
-      convert_to(ARRAY['failed', sqlstate]::text, 'UTF8'));
+    PERFORM pgkeep.say(ARRAY['failed', sqlstate]);
   END;
   DELETE FROM pgkeep.touched t WHERE t.xid = new.xid;
   RETURN NULL;

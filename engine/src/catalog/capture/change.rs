@@ -1,13 +1,14 @@
 //! What one transaction changed, as its messages tell it.
 
 use super::record;
+use super::row_message::RowMessage;
 use crate::catalog::array;
 use crate::catalog::image::RowAddress;
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// The prefix of the messages.
-pub const PREFIX: &str = "pgkeep.ddl";
+/// The prefix of the messages; the token of the installation follows.
+pub const PREFIX: &str = "pgkeep.ddl.";
 
 /// A row of an answer.
 pub(super) type Values = Vec<Option<String>>;
@@ -32,6 +33,8 @@ pub struct Change {
     pub rewritten: BTreeSet<u32>,
     /// Tables and materialized views that a command made or filled with rows of its own.
     pub filled: BTreeSet<u32>,
+    /// Those among both whose rows were too many to be told.
+    pub unknown: BTreeSet<u32>,
     /// The columns of tables that were touched.
     pub columns: Vec<Column>,
     /// Numbers of the queries whose answer is replaced as a whole.
@@ -83,7 +86,7 @@ pub struct ChangeReader {
 }
 
 impl ChangeReader {
-    /// Takes the content of the next message; gives the change when it is complete. A
+    /// Takes the content of the next message, passing over those of rows; gives the change when it is complete. A
     /// transaction that sets its constraints to be checked at once may have several.
     ///
     /// # Errors
@@ -91,6 +94,9 @@ impl ChangeReader {
     /// [`ErrorKind::Server`] when the server could not gather the change: only a new image tells
     /// what the catalogs are now.
     pub fn read(&mut self, content: &[u8]) -> Result<Option<Change>> {
+        if RowMessage::read(content)?.is_some() {
+            return Ok(None);
+        }
         let text = std::str::from_utf8(content).map_err(|error| broken().because(error))?;
         let fields = array::elements(text).map_err(|error| broken().because(error))?;
         let (kind, fields) = fields.split_first().ok_or_else(broken)?;
@@ -154,6 +160,11 @@ impl Change {
             "filled" => {
                 self.filled = fields.iter().map(|oid| number(oid)).collect::<Result<_>>()?;
             }
+            "unknown" => {
+                for oid in fields {
+                    self.unknown.insert(number(oid)?);
+                }
+            }
             "columns" => {
                 for line in fields {
                     self.columns.push(column(&record::values(line)?)?);
@@ -186,11 +197,11 @@ fn column(values: &[Option<String>]) -> Result<Column> {
     Ok(Column { table: number(table)?, number: number(attribute)?, name: name.clone(), missing })
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
+pub(super) fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
     text.parse().map_err(|_| broken())
 }
 
-fn broken() -> Error {
+pub(super) fn broken() -> Error {
     Error::new(ErrorKind::Damaged, "captured change of definitions makes no sense")
 }
 

@@ -63,6 +63,7 @@ BEGIN
 
   PERFORM pgkeep.say(ARRAY['begin', '1', of_xid::text, pg_current_snapshot()::text, '%QUERIES%',
                            spreads::text]);
+  PERFORM pgkeep.rows(of_xid);
   FOR class IN
     SELECT w.how, c.relname::text AS name, array_agg(w.objid) AS objects
     FROM (

@@ -1,8 +1,32 @@
 //! What is installed in a database, as statements, and what removes it again.
+//!
+//! Installed again, it replaces what another version installed; only what it remembers of
+//! replica identities stays.
 
 use super::fingerprint;
 use crate::postgres::literal;
 use pgkeep_format::catalog_image::CatalogImage;
+
+/// Bytes of a table, TOAST included and as stored, up to which its rows go into the WAL once more
+/// when a command rewrote or filled it: the command has just written as many.
+const ROWS_BYTES_MAX: u64 = 16 << 20;
+
+/// Statements that make what remembers which tables got `REPLICA IDENTITY FULL` for the stream
+/// alone: `pgkeep.full_identity (relid)`.
+pub const MEMORY: [&str; 2] = [
+    "CREATE SCHEMA IF NOT EXISTS pgkeep;",
+    "CREATE TABLE IF NOT EXISTS pgkeep.full_identity (relid oid PRIMARY KEY);",
+];
+
+/// How tables get into the stream that are made or altered after the installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publishing {
+    /// The publication that they join.
+    pub publication: String,
+    /// Whether one that nothing identifies rows of gets `REPLICA IDENTITY FULL`; else it is not
+    /// in the stream.
+    pub keyless: bool,
+}
 
 /// Statements that install the capture of DDL, in order; `image` is one of the same database,
 /// read by the same role, and tells the queries whose answers are to be kept up to date.
@@ -10,18 +34,31 @@ use pgkeep_format::catalog_image::CatalogImage;
 /// All belong into one transaction, by a role that may create event triggers. The functions
 /// run with the rights of that role, so that any other can go on with its DDL.
 #[must_use]
-pub fn installation(image: &CatalogImage) -> Vec<String> {
-    let mut statements: Vec<String> = [
-        "CREATE SCHEMA pgkeep;",
+pub fn installation(image: &CatalogImage, publishing: &Publishing) -> Vec<String> {
+    let mut statements: Vec<String> = EVENT_TRIGGERS
+        .iter()
+        .map(|(name, ..)| format!("DROP EVENT TRIGGER IF EXISTS {name};"))
+        .collect();
+    let tables = [
+        MEMORY[0],
+        MEMORY[1],
+        "CREATE TABLE IF NOT EXISTS pgkeep.token (token text PRIMARY KEY, installed xid8 NOT NULL);",
+        "INSERT INTO pgkeep.token \
+         SELECT pg_catalog.gen_random_uuid(), pg_catalog.pg_current_xact_id() \
+         WHERE NOT EXISTS (SELECT FROM pgkeep.token);",
+        "UPDATE pgkeep.token SET installed = pg_catalog.pg_current_xact_id();",
+        "DROP TABLE IF EXISTS pgkeep.armed, pgkeep.touched, pgkeep.catalog_query;",
+        "DROP FUNCTION IF EXISTS pgkeep.say(text[]), pgkeep.emit(xid8, boolean), \
+         pgkeep.capture(), pgkeep.arm(), pgkeep.arm_drop(), pgkeep.arm_rewrite(), \
+         pgkeep.publish(oid[]), pgkeep.layout(oid[]), pgkeep.rows(xid8);",
         "CREATE UNLOGGED TABLE pgkeep.armed (xid xid8 PRIMARY KEY, spreads boolean NOT NULL);",
         "CREATE UNLOGGED TABLE pgkeep.touched \
          (xid xid8 NOT NULL, classid oid NOT NULL, objid oid NOT NULL, how text NOT NULL);",
         "CREATE INDEX ON pgkeep.touched (xid);",
         "CREATE TABLE pgkeep.catalog_query (number integer PRIMARY KEY, sql text NOT NULL, \
          catalog text, catalog_column text, oid_column text);",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    ];
+    statements.extend(tables.map(str::to_owned));
     for (number, answer) in image.answers.iter().enumerate() {
         let nullable = |text: &Option<String>| text.as_deref().map_or("NULL".to_owned(), literal);
         statements.push(format!(
@@ -35,8 +72,15 @@ pub fn installation(image: &CatalogImage) -> Vec<String> {
     let emit = include_str!("emit.sql")
         .replace("%WRITTEN%", &written(image.server_version / 10_000))
         .replace("%QUERIES%", &fingerprint(image));
+    let publish = include_str!("publish.sql")
+        .replace("%PUBLICATION%", &literal(&publishing.publication))
+        .replace("%FULL%", if publishing.keyless { "true" } else { "false" });
+    let rows = include_str!("rows.sql").replace("%ROWS_BYTES_MAX%", &ROWS_BYTES_MAX.to_string());
     statements.extend([
         include_str!("say.sql").to_owned(),
+        include_str!("layout.sql").to_owned(),
+        publish,
+        rows,
         emit,
         include_str!("capture.sql").to_owned(),
         include_str!("arm.sql").to_owned(),

@@ -8,6 +8,9 @@
 //! messages -> ChangeReader -> Change -> apply to the image before -> the image after
 //! ```
 //!
+//! Beside that, commands tell at once which columns a table has from there on, and bring tables
+//! that they made into the publication.
+//!
 //! No SQL of the application is read. What a transaction touched is seen in the catalogs
 //! themselves; a transaction that rolls back leaves nothing. Not captured is what fires no
 //! event trigger: roles, databases, tablespaces, event triggers, `CLUSTER … USING`, and, until its
@@ -17,10 +20,12 @@ mod apply;
 mod change;
 mod install;
 mod record;
+mod row_message;
 
 pub use apply::apply;
 pub use change::{Change, ChangeReader, Column, PREFIX};
-pub use install::{installation, removal};
+pub use install::{MEMORY, Publishing, installation, removal};
+pub use row_message::{Layout, RowMessage, TableColumn};
 
 use pgkeep_format::catalog_image::CatalogImage;
 

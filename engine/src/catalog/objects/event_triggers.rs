@@ -19,6 +19,7 @@ pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>
              JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid \
              JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.evtowner \
+             WHERE n.nspname <> 'pgkeep' \
              ORDER BY e.evtname",
         )
         .await?;

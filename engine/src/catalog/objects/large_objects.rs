@@ -94,6 +94,7 @@ async fn contents(context: &Context<'_>, groups: &[Draft]) -> Result<Draft> {
     draft.rows = Some(Rows {
         oid: 0,
         columns: ["loid", "offset", "data"].map(str::to_owned).to_vec(),
+        numbers: Vec::new(),
         query: Some(rows_query()),
         filter: None,
         pages,

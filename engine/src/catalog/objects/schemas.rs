@@ -8,9 +8,10 @@ use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::{Row, identifier};
 use pgkeep_format::entry::{Kind, Section};
 
-/// The condition under which a row of `pg_namespace n` may hold a user's objects.
-pub(in crate::catalog) const USER_SCHEMA: &str =
-    "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
+/// The condition under which a row of `pg_namespace n` may hold a user's objects. What pgkeep
+/// installed is the server's, not the database's: it is not restored.
+pub(in crate::catalog) const USER_SCHEMA: &str = "n.nspname NOT LIKE 'pg\\_%' \
+    AND n.nspname NOT IN ('information_schema', 'pgkeep')";
 
 /// Every schema that is not the server's own.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<Draft>> {

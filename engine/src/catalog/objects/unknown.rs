@@ -140,7 +140,18 @@ async fn describe(context: &Context<'_>, objects: &[Address]) -> Result<Vec<Stri
         for row in &rows {
             let kind = row.optional("type")?.unwrap_or("object");
             let identity = row.optional("identity")?.unwrap_or_default();
-            let reason = match row.optional("schema")? {
+            let schema = row.optional("schema")?;
+            // What captures changes of definitions is the server's, not the database's.
+            let is_installed = match kind {
+                "schema" => identity == "pgkeep",
+                "event trigger" => identity.starts_with("pgkeep_"),
+                "trigger" => identity.contains(" on pgkeep."),
+                _ => schema == Some("pgkeep"),
+            };
+            if is_installed {
+                continue;
+            }
+            let reason = match schema {
                 Some("pg_catalog" | "information_schema") => "it lies in a schema of the server's",
                 _ if kind == "subscription" => "the role may not see how it connects",
                 _ => "this version of pgkeep does not know its kind",

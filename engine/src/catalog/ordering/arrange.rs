@@ -5,7 +5,7 @@ use crate::catalog::ordering::graph::Graph;
 use crate::catalog::ordering::refresh;
 use crate::catalog::ordering::repair;
 use crate::catalog::ordering::sort;
-use crate::catalog::{Draft, Selection, Subject, TableToCopy};
+use crate::catalog::{Draft, Rows, Selection, Subject, TableToCopy};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section, Storage};
 use std::collections::HashMap;
@@ -166,12 +166,18 @@ fn entry(draft: &Draft, depends_on: Vec<u32>, belongs_to: Option<u32>) -> Entry 
             columns: rows.columns.clone(),
             rows: 0,
             bytes: 0,
-            table: None,
+            table: is_whole_table(rows).then_some(rows.oid),
+            numbers: is_whole_table(rows).then(|| rows.numbers.clone()),
         }),
         owner: draft.owner.clone(),
         large_objects: large_objects(draft),
         storage: Some(draft.storage.clone()).filter(|storage| *storage != Storage::default()),
     }
+}
+
+/// Changes are of whole tables: they do not fit rows that were chosen.
+fn is_whole_table(rows: &Rows) -> bool {
+    rows.oid != 0 && rows.query.is_none() && rows.filter.is_none()
 }
 
 fn large_objects(draft: &Draft) -> Option<Vec<u32>> {

@@ -261,9 +261,11 @@ fn rows(facts: &RelationFacts, belongs_to: Address) -> Draft {
     draft.belongs_to = Some(belongs_to);
     draft.depends_on = vec![belongs_to];
     let stored = facts.columns.iter().filter(|column| column.generated.is_empty());
+    let (columns, numbers) = stored.map(|column| (column.name.clone(), column.number)).unzip();
     draft.rows = Some(Rows {
         oid: facts.oid,
-        columns: stored.map(|column| column.name.clone()).collect(),
+        columns,
+        numbers,
         query: None,
         filter: None,
         pages: facts.pages,
