@@ -2,6 +2,7 @@
 //! looked at, the database comes back as it was; also when the streamer or the server is
 //! killed again and again meanwhile.
 
+use crate::definitions::{assert_same_schema, schema};
 use crate::logins::{block_on, settings};
 use crate::moments::{Known, TABLES, catch_up, dedicated_with, tables};
 use crate::repository;
@@ -76,12 +77,58 @@ fn statement(random: &mut Random) -> String {
     statements[usize::try_from(at).unwrap()].clone()
 }
 
-fn transaction(random: &mut Random, worker: u64, number: u64) -> String {
+/// A change of definitions. What others changed meanwhile may make it fail.
+fn definition(random: &mut Random) -> String {
+    let n = random.next(6);
+    let table = random.of(&["jobs", "pairs", "log", "whole", "unique_key", "parts"]);
+    let statements = [
+        format!("ALTER TABLE app.{table} ADD COLUMN x{n} int DEFAULT {n}"),
+        format!("ALTER TABLE app.{table} ADD COLUMN y{n} text"),
+        format!("ALTER TABLE app.{table} DROP COLUMN x{n}"),
+        format!("ALTER TABLE app.{table} DROP COLUMN y{n}"),
+        format!("ALTER TABLE app.{table} RENAME COLUMN x{n} TO y{n}"),
+        format!("ALTER TABLE app.{table} RENAME COLUMN y{n} TO z{n}"),
+        format!("ALTER TABLE app.{table} ALTER COLUMN x{n} TYPE text"),
+        format!("ALTER TABLE app.{table} ALTER COLUMN y{n} TYPE varchar(99)"),
+        format!("ALTER TABLE app.{table} ADD COLUMN r{n} timestamptz DEFAULT clock_timestamp()"),
+        format!("CREATE TABLE app.new{n} (id serial PRIMARY KEY, v text)"),
+        format!(
+            "CREATE TABLE app.bare{n} AS SELECT i, 'b' || i AS v FROM generate_series(1, {n}) i"
+        ),
+        format!("INSERT INTO app.new{n} (v) SELECT 'v' || i FROM generate_series(1, 5) i"),
+        format!("UPDATE app.bare{n} SET v = v || 'u' WHERE i % 2 = 0"),
+        format!("DROP TABLE app.new{n}"),
+        format!("DROP TABLE app.bare{n}"),
+        format!("ALTER TABLE app.bare{n} ADD PRIMARY KEY (i)"),
+        format!("ALTER TABLE app.bare{n} DROP CONSTRAINT bare{n}_pkey"),
+        format!("CREATE INDEX i{n} ON app.jobs (note)"),
+        format!("DROP INDEX app.i{n}"),
+        format!("CREATE OR REPLACE VIEW app.v{n} AS SELECT id, note FROM app.jobs"),
+        format!("CREATE OR REPLACE FUNCTION app.f{n}() RETURNS int LANGUAGE sql AS 'SELECT {n}'"),
+        format!("ALTER TABLE app.parts DETACH PARTITION app.parts_{}", n % 2 + 1),
+        "ALTER TABLE app.parts ATTACH PARTITION app.parts_1 FOR VALUES FROM (0) TO (10)".to_owned(),
+        "ALTER TABLE app.parts ATTACH PARTITION app.parts_2 FOR VALUES FROM (10) TO (20)"
+            .to_owned(),
+        format!("COMMENT ON TABLE app.{table} IS 'c{n}'"),
+    ];
+    statements[usize::try_from(random.next(statements.len() as u64)).unwrap()].clone()
+}
+
+fn transaction(random: &mut Random, worker: u64, number: u64, defines: bool) -> String {
     let mut sql = format!("SELECT pg_advisory_lock_shared({MOMENT});\nBEGIN;\n");
+    let defines = defines && random.next(6) == 0;
+    let statement = |random: &mut Random| match defines && random.next(2) == 0 {
+        true => definition(random),
+        false => statement(random),
+    };
     for _ in 0..=random.next(4) {
         match random.next(5) {
             0 => sql += &format!("SAVEPOINT s;\n{};\nROLLBACK TO s;\n", statement(random)),
             1 => sql += &format!("SAVEPOINT t;\n{};\nRELEASE t;\n", statement(random)),
+            // One that fails does not take all others with it.
+            2 if defines => {
+                sql += &format!("SAVEPOINT u;\n{};\nROLLBACK TO u;\n", definition(random));
+            }
             _ => sql += &format!("{};\n", statement(random)),
         }
     }
@@ -100,12 +147,12 @@ fn transaction(random: &mut Random, worker: u64, number: u64) -> String {
 struct Workload(Vec<Child>);
 
 impl Workload {
-    fn begin(source: &Database<'_>, seed: u64, transactions: u64) -> Self {
+    fn begin(source: &Database<'_>, seed: u64, transactions: u64, defines: bool) -> Self {
         let worker = |worker: u64| {
             let mut random = Random(seed + worker * 7919 + 1);
             let mut script = "SET lock_timeout = '2s';\n".to_owned();
             for number in 0..transactions {
-                script += &transaction(&mut random, worker, number);
+                script += &transaction(&mut random, worker, number, defines);
             }
             let mut psql = source.psql_command();
             let psql =
@@ -137,15 +184,21 @@ impl Drop for Workload {
     }
 }
 
+/// A moment, its schema included.
+struct Looked {
+    known: Known,
+    schema: Vec<String>,
+}
+
 /// Waits for all transactions to end, keeps others from beginning, and looks.
-fn look(source: &Database<'_>) -> Known {
+fn look(source: &Database<'_>) -> Looked {
     block_on(async {
         let settings = settings(&source.uri()).unwrap();
         let mut holder = Session::connect(&settings, "test").await.unwrap();
         holder.execute(&format!("SELECT pg_advisory_lock({MOMENT})")).await.unwrap();
-        let known = crate::moments::now(source);
+        let looked = Looked { known: crate::moments::now(source), schema: schema(source) };
         holder.close().await;
-        known
+        looked
     })
 }
 
@@ -176,11 +229,20 @@ impl Drop for Streamer {
     }
 }
 
-fn assert_all_come_back(repository: &Repository, server: &Server, known: &[Known]) {
-    for (number, moment) in known.iter().enumerate() {
+fn assert_all_come_back(
+    repository: &Repository,
+    server: &Server,
+    looked: &[Looked],
+    schema_too: bool,
+) {
+    for (number, moment) in looked.iter().enumerate() {
         let copy = server.database();
-        repository.restore(&copy.uri(), &["--to-lsn", &moment.lsn, "--no-analyze"]);
-        assert_eq!(tables(&copy), moment.tables, "moment {number} at {}", moment.lsn);
+        let lsn = &moment.known.lsn;
+        repository.restore(&copy.uri(), &["--to-lsn", lsn, "--no-analyze"]);
+        assert_eq!(tables(&copy), moment.known.tables, "moment {number} at {lsn}");
+        if schema_too {
+            assert_same_schema(&schema(&copy), &moment.schema, &format!("moment {number}"));
+        }
         let behind = copy.query(
             "SELECT count(*) FROM app.jobs WHERE id < 100000
              AND id > (SELECT last_value FROM app.jobs_id_seq)",
@@ -200,7 +262,7 @@ fn random_workload_comes_back(source_major: u32, target_major: u32) {
     let repository = repository();
     let _ = repository.run(["setup", "-q", "--keyless", "full", "-d", &source.uri()]).ok();
     let streamer = Streamer::begin(&repository, &source.uri());
-    let mut workload = Workload::begin(&source, seed, 10_000);
+    let mut workload = Workload::begin(&source, seed, 10_000, true);
     let_work(&source, &mut workload);
     repository.backup(&source.uri(), &[]);
     let mut known = Vec::new();
@@ -219,7 +281,7 @@ fn random_workload_comes_back(source_major: u32, target_major: u32) {
     assert_eq!(streamed.trim(), "t", "no transaction was streamed while it ran");
     let _ = repository.run(["verify", "-q"]).ok();
     let target = Server::shared(target_major);
-    assert_all_come_back(&repository, target, &known);
+    assert_all_come_back(&repository, target, &known, source_major == target_major);
 }
 
 #[test]
@@ -257,7 +319,7 @@ fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
     for round in 0..50 {
         let source = adopt(&server);
         let streamer = Streamer::begin(&repository, &source.uri());
-        let mut workload = Workload::begin(&source, seed + round, 40);
+        let mut workload = Workload::begin(&source, seed + round, 40, true);
         for _ in 0..random.next(3) {
             let_work(&source, &mut workload);
         }
@@ -278,5 +340,5 @@ fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
     known.push(look(&source));
     catch_up(&repository, &source);
     let _ = repository.run(["verify", "-q"]).ok();
-    assert_all_come_back(&repository, Server::shared(18), &known);
+    assert_all_come_back(&repository, Server::shared(18), &known, true);
 }

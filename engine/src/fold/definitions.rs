@@ -102,7 +102,7 @@ impl Definitions {
     }
 
     fn follow(&mut self, captured: &[Captured], visible: &Visible, seen: &Seen) -> Result<()> {
-        let mut applied: Vec<u64> = Vec::new();
+        let mut applied: Vec<&Change> = Vec::new();
         for one in captured {
             let xid = one.transaction.xid;
             let after_image = !visible.sees(xid);
@@ -120,14 +120,15 @@ impl Definitions {
                 continue;
             }
             for other in applied.iter().rev().take(COMPARED_MAX) {
-                if !change.knows_of(*other)? {
+                if change.conflicts_with(other)? {
                     self.warnings.push(format!(
-                        "definitions may not be exact: transactions {other} and {xid} changed \
-                         them at the same time"
+                        "definitions may not be exact: transactions {} and {xid} changed them at \
+                         the same time",
+                        other.xid
                     ));
                 }
             }
-            applied.push(xid);
+            applied.push(change);
             capture::apply(&mut self.image, change)?;
         }
         Ok(())

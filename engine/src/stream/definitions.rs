@@ -7,10 +7,14 @@ use crate::Result;
 use crate::catalog::capture::{Change, ChangeReader, RowMessage};
 use crate::postgres::pgoutput::{Action, Value};
 use pgkeep_format::segment::{DEFINITIONS, RelationVersion, VersionColumn};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Changes after which a new image is better than following them all.
 const CHANGES_MAX: usize = 500;
+
+/// Changes that each later one is compared with. Older ones had long committed when it was made.
+const COMPARED_MAX: usize = 64;
 
 /// What one transaction captured.
 #[derive(Default)]
@@ -25,8 +29,10 @@ pub(super) struct Captured {
 /// What transactions captured since the last image.
 #[derive(Default)]
 pub(super) struct Definitions {
-    /// The transactions that changed definitions.
-    xids: Vec<u64>,
+    /// The newest changes.
+    changes: VecDeque<Change>,
+    /// How many there were.
+    count: usize,
     /// Why a new image is wanted.
     wants_image: bool,
 }
@@ -50,7 +56,7 @@ impl Into<'_> {
             Ok(Some(message)) => self.rows(message).await,
             Ok(None) => {
                 match self.captured.reader.read(content) {
-                    Ok(Some(change)) => self.captured.changes.push(reduced(change)),
+                    Ok(Some(change)) => self.captured.changes.push(change.for_comparing()),
                     Ok(None) => {}
                     Err(error) => self.captured.fail(&error),
                 }
@@ -108,19 +114,24 @@ impl Captured {
 
 impl Definitions {
     /// A transaction has committed.
-    pub(super) fn committed(&mut self, xid: u64, captured: &Captured) -> Result<()> {
+    pub(super) fn committed(&mut self, captured: Captured) -> Result<()> {
         if !captured.any {
             return Ok(());
         }
         self.wants_image |= captured.failed;
         for change in &captured.changes {
-            for other in &self.xids {
-                // What one did not see of another may be missing from both.
-                self.wants_image |= !change.knows_of(*other)?;
+            for other in &self.changes {
+                self.wants_image |= change.conflicts_with(other)?;
             }
         }
-        self.xids.push(xid);
-        self.wants_image |= self.xids.len() >= CHANGES_MAX;
+        for change in captured.changes {
+            if self.changes.len() == COMPARED_MAX {
+                self.changes.pop_front();
+            }
+            self.changes.push_back(change);
+        }
+        self.count += 1;
+        self.wants_image |= self.count >= CHANGES_MAX;
         Ok(())
     }
 
@@ -138,13 +149,6 @@ impl Definitions {
     pub(super) fn want_image(&mut self) {
         self.wants_image = true;
     }
-}
-
-/// Nothing else of it is needed here.
-fn reduced(change: Change) -> Change {
-    let mut kept = Change::default();
-    (kept.xid, kept.snapshot) = (change.xid, change.snapshot);
-    kept
 }
 
 /// What messages are rows of.

@@ -260,7 +260,7 @@ impl Receiver {
         }
         self.received = commit.end;
         let transaction = self.transaction(current.xid, commit);
-        self.definitions.committed(transaction.xid, &current.captured)?;
+        self.definitions.committed(current.captured)?;
         self.open.transactions.push(transaction);
         let after = self.open.transactions.len() as u64;
         let marks = current.marks.into_iter().map(|name| mark(name, after, commit));
@@ -282,7 +282,7 @@ impl Receiver {
             .filter(|(member, _)| running.rolled_back.binary_search(member).is_err());
         running.builder.marks = marks.map(|(_, name)| mark(name, 1, commit)).collect();
         let transaction = self.transaction(xid, commit);
-        self.definitions.committed(transaction.xid, &running.captured)?;
+        self.definitions.committed(running.captured)?;
         running.builder.transactions.push(transaction);
         Ok(Received::Large(Box::new(LargeTransaction {
             builder: running.builder,

@@ -24,7 +24,9 @@ BEGIN
                 THEN 'filled' ELSE 'named' END
     FROM pg_event_trigger_ddl_commands() c
     WHERE c.classid IS NOT NULL AND c.schema_name IS DISTINCT FROM 'pg_temp'
-      AND c.schema_name IS DISTINCT FROM 'pgkeep';
+      AND c.schema_name IS DISTINCT FROM 'pgkeep'
+      -- With it, all its tables were told of whenever one joins; what changes of it is written.
+      AND c.classid <> 'pg_publication'::regclass;
   -- A command on a table may reach those that inherit from it.
   IF tg_tag ~ '^(CREATE TABLE|SELECT INTO|ALTER TABLE|CREATE SCHEMA|IMPORT|ALTER TYPE)' THEN
     WITH RECURSIVE concerned (oid) AS (

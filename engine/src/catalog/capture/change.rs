@@ -57,6 +57,25 @@ pub struct Column {
 }
 
 impl Change {
+    /// Whether this, which committed later, and another told of the same object without this
+    /// having seen what the other did: then the object may be neither as this tells it nor as the
+    /// other does, and only a new image knows.
+    ///
+    /// # Errors
+    /// As [`Change::knows_of`].
+    pub fn conflicts_with(&self, other: &Self) -> Result<bool> {
+        let share = |(catalog, oids): (&String, &HashSet<u32>)| {
+            other.touched.get(catalog).is_some_and(|others| !oids.is_disjoint(others))
+        };
+        Ok(self.touched.iter().any(share) && !self.knows_of(other.xid)?)
+    }
+
+    /// What [`Change::conflicts_with`] needs, and no more.
+    #[must_use]
+    pub fn for_comparing(self) -> Self {
+        Self { xid: self.xid, snapshot: self.snapshot, touched: self.touched, ..Self::default() }
+    }
+
     /// Whether what another transaction changed was visible when this change was gathered. If
     /// not, and that one committed before, rows of both may not be those of the catalogs: only a
     /// new image is. So it may be where two transactions change definitions at the same time, or
