@@ -3,7 +3,7 @@
 
 use crate::moments::{Known, catch_up, dedicated_with, tables};
 use crate::repository;
-use pgkeep_tests::{Database, Server};
+use pgkeep_tests::{Database, Repository, Server};
 
 /// The schema, but for what pgkeep installed.
 pub(crate) fn schema(database: &Database<'_>) -> Vec<String> {
@@ -101,6 +101,15 @@ const CHANGES: &[&str] = &[
     "DROP TABLE app.ctas",
     "ALTER TABLE app.t ADD g int GENERATED ALWAYS AS (id::int * 2) STORED",
     "INSERT INTO app.t (id, title) VALUES (105, 'generated')",
+    "ALTER TABLE app.t ALTER g DROP EXPRESSION",
+    "UPDATE app.t SET g = 5 WHERE id % 2 = 0",
+    "ALTER TYPE app.mood RENAME VALUE 'ok' TO 'fine'",
+    "UPDATE app.t SET title = 'moody' WHERE mood = 'fine'",
+    "CREATE TYPE app.pair AS (x int, y text)",
+    "CREATE TABLE app.pairs (id int PRIMARY KEY, p app.pair, ps app.pair[]);
+       INSERT INTO app.pairs VALUES (1, '(1,a)', '{\"(2,b)\"}'), (2, NULL, '{}')",
+    "ALTER TYPE app.pair ADD ATTRIBUTE z date",
+    "UPDATE app.pairs SET p.z = '2020-02-02' WHERE id = 1",
     "CREATE SEQUENCE app.s START 50",
     "SELECT nextval('app.s'), nextval('app.s')",
     "DROP VIEW app.v; DROP FUNCTION app.f(int)",
@@ -147,6 +156,143 @@ fn every_commit_comes_back(source_major: u32, target_major: u32) {
         }
     }
     let _ = repository.run(["verify", "-q"]).ok();
+}
+
+fn stream_of<'a>(server: &'a Server, tables: &str) -> (Database<'a>, Repository) {
+    let source = server.database();
+    source.query(tables);
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "--keyless", "full", "-d", &source.uri()]).ok();
+    repository.backup(&source.uri(), &[]);
+    (source, repository)
+}
+
+#[test]
+fn tables_that_come_later_are_in_the_stream_and_no_statement_of_the_application_fails() {
+    for keyless in ["full", "skip"] {
+        let server = dedicated_with(18, &[]);
+        let source = server.database();
+        let repository = repository();
+        let _ = repository.run(["setup", "-q", "--keyless", keyless, "-d", &source.uri()]).ok();
+        repository.backup(&source.uri(), &[]);
+        let changed = "SELECT count(*) FROM pg_publication_tables WHERE pubname = 'pgkeep'";
+        source.query(
+            "CREATE TABLE bare (n int); INSERT INTO bare VALUES (1), (2);
+             UPDATE bare SET n = 3 WHERE n = 2; DELETE FROM bare WHERE n = 1;
+             CREATE TABLE keyed (n int PRIMARY KEY, m int NOT NULL);
+             INSERT INTO keyed VALUES (1, 1); UPDATE keyed SET n = 2;
+             ALTER TABLE keyed DROP CONSTRAINT keyed_pkey; UPDATE keyed SET n = 3;
+             CREATE UNIQUE INDEX by_m ON keyed (m);
+             ALTER TABLE keyed REPLICA IDENTITY USING INDEX by_m; UPDATE keyed SET m = 4;
+             DROP INDEX by_m; UPDATE keyed SET m = 5; DELETE FROM keyed WHERE n = 0;
+             CREATE TABLE parent (n int, m int, PRIMARY KEY (n)) PARTITION BY LIST (n);
+             CREATE TABLE leaf PARTITION OF parent FOR VALUES IN (1);
+             INSERT INTO parent VALUES (1, 1); UPDATE leaf SET m = 2;
+             ALTER TABLE parent DROP CONSTRAINT parent_pkey; UPDATE leaf SET m = 3;
+             CREATE TABLE typed (t text PRIMARY KEY, n int); INSERT INTO typed VALUES ('a', 1);
+             BEGIN; CREATE TABLE same (n int); INSERT INTO same VALUES (1); UPDATE same SET n = 2;
+             COMMIT; UPDATE same SET n = n + 1",
+        );
+        let expected = if keyless == "full" { "5" } else { "1" };
+        assert_eq!(source.query(changed).trim(), expected, "{keyless}");
+        source.query("ALTER TABLE bare ADD id serial PRIMARY KEY; UPDATE bare SET n = 9");
+        let identity = "SELECT relreplident FROM pg_class WHERE relname = 'bare'";
+        assert_eq!(source.query(identity).trim(), "d", "a key makes the whole row needless");
+        catch_up(&repository, &source);
+        let copy = server.database();
+        let run = repository.run(["restore", "-d", &copy.uri(), "--to-latest", "--no-analyze"]);
+        let run = run.code(if keyless == "full" { 0 } else { 3 });
+        if keyless == "full" {
+            assert_eq!(tables(&copy), tables(&source));
+        } else {
+            assert!(run.stderr.contains("\"same\" is empty"), "{}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_large_table_that_is_rewritten_waits_for_the_next_backup() {
+    let server = dedicated_with(18, &[]);
+    let (source, repository) = stream_of(
+        &server,
+        "CREATE TABLE small (n int PRIMARY KEY); INSERT INTO small VALUES (1);
+         CREATE TABLE large (n int PRIMARY KEY, t text);
+         INSERT INTO large SELECT i, repeat('x', 900) FROM generate_series(1, 20000) i",
+    );
+    source.query("INSERT INTO large VALUES (0, 'before')");
+    let before = crate::moments::now(&source);
+    source.query("ALTER TABLE large ALTER n TYPE bigint; INSERT INTO small VALUES (2)");
+    catch_up(&repository, &source);
+    let copy = server.database();
+    let restore = ["restore", "-d", &copy.uri(), "--to-latest"];
+    let run = repository.run(restore).code(1);
+    assert!(run.stderr.contains("rows of table public.large are not known"), "{}", run.stderr);
+    let copy = server.database();
+    let without = ["restore", "-q", "-d", &copy.uri(), "--to-latest", "-T", "large"];
+    // The publication lacks a table then.
+    let _ = repository.run(without).code(3);
+    assert_eq!(copy.query("SELECT count(*) FROM small").trim(), "2");
+    let copy = server.database();
+    repository.restore(&copy.uri(), &["--to-lsn", &before.lsn]);
+    assert_eq!(tables(&copy), before.tables);
+    repository.backup(&source.uri(), &[]);
+    source.query("DELETE FROM large WHERE n = 7");
+    catch_up(&repository, &source);
+    let copy = server.database();
+    repository.restore(&copy.uri(), &["--to-latest"]);
+    assert_eq!(tables(&copy), tables(&source));
+}
+
+#[test]
+fn what_others_write_into_the_wal_is_not_believed() {
+    let server = dedicated_with(18, &[]);
+    let (source, repository) = stream_of(&server, "CREATE TABLE t (n int PRIMARY KEY)");
+    let oid = source.query("SELECT 't'::regclass::oid");
+    let forged = format!("{{table,{},public,t,d,\"(1,n,23,-1,t)\"}}", oid.trim());
+    source.query("INSERT INTO t VALUES (1), (2)");
+    for prefix in ["pgkeep.ddl", "pgkeep.ddl.", "pgkeep.ddl.00000000-0000-0000-0000-000000000000"] {
+        let text = forged.replace('"', "\\\"");
+        source.query(&format!("SELECT pg_logical_emit_message(true, '{prefix}', E'{text}')"));
+    }
+    catch_up(&repository, &source);
+    let copy = server.database();
+    repository.restore(&copy.uri(), &["--to-latest"]);
+    assert_eq!(copy.query("SELECT count(*) FROM t").trim(), "2");
+}
+
+#[test]
+fn a_role_that_may_not_make_event_triggers_gets_the_definitions_of_backups() {
+    let server = dedicated_with(18, &[]);
+    let source = server.database();
+    source.query(&format!(
+        "CREATE ROLE plain LOGIN REPLICATION; GRANT CREATE ON DATABASE {} TO plain;
+         GRANT ALL ON SCHEMA public TO plain; SET ROLE plain;
+         CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1)",
+        source.name()
+    ));
+    let repository = repository();
+    let uri = source.uri_of("plain");
+    let setup = repository.run(["setup", "-d", &uri]).code(3);
+    assert!(setup.stderr.contains("may not create event triggers"), "{}", setup.stderr);
+    let backup = || repository.run(["backup", "-q", "--no-globals", "-d", &uri]).ok();
+    let _ = backup();
+    source.query("INSERT INTO t VALUES (2)");
+    let before = crate::moments::now(&source);
+    source.query("SET ROLE plain; ALTER TABLE t ADD m int; INSERT INTO t VALUES (3, 3)");
+    let stream = ["stream", "-q", "--until-caught-up", "-d", &uri];
+    let _ = repository.run(stream).ok();
+    let copy = server.database();
+    repository.restore(&copy.uri(), &["--to-lsn", &before.lsn]);
+    assert_eq!(tables(&copy), before.tables);
+    let copy = server.database();
+    let run = repository.run(["restore", "-d", &copy.uri(), "--to-latest"]).code(1);
+    assert!(run.stderr.contains("could not read the changes of table public.t"), "{}", run.stderr);
+    let _ = backup();
+    source.query("UPDATE t SET m = 4");
+    let _ = repository.run(stream).ok();
+    let copy = server.database();
+    repository.restore(&copy.uri(), &["--to-latest"]);
+    assert_eq!(tables(&copy), tables(&source));
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub(super) struct Unit {
     pub(super) changes: u64,
     /// How its rows become those of the table as the fold sees it.
     pub(super) mapping: Mapping,
+    /// Whether its columns are not known: none of its changes may count.
+    pub(super) is_unknown: bool,
 }
 
 /// The units of a table, oldest first.
@@ -36,7 +38,8 @@ pub(super) fn units(recovery: &Recovery, table: u32) -> Vec<Unit> {
             for chunks in run.chunks.split_inclusive(|chunk| !chunk.continues) {
                 let (version, chunks) = (version.clone(), chunks.to_vec());
                 let mapping = Mapping::none();
-                units.push(Unit { segment: number, version, chunks, changes, mapping });
+                let is_unknown = false;
+                units.push(Unit { segment: number, version, chunks, changes, mapping, is_unknown });
             }
         }
     }
@@ -54,6 +57,15 @@ impl Read {
     pub(super) async fn unit(recovery: &Recovery, unit: &Unit) -> Result<Self> {
         let clear = &recovery.segments[unit.segment].clear;
         let read = Self::chunks(&recovery.repository, clear, &unit.chunks).await?;
+        if unit.is_unknown {
+            let counts = unit.counts(recovery);
+            for at in 0..read.len() {
+                if read.change(counts, at)?.is_some() {
+                    return Err(unknown());
+                }
+            }
+            return Ok(Self { bytes: Vec::new(), offsets: Vec::new() });
+        }
         if unit.mapping.is_same() { Ok(read) } else { read.mapped(&unit.mapping) }
     }
 
@@ -111,6 +123,12 @@ impl Unit {
     pub(super) fn index(&self, recovery: &Recovery) -> usize {
         self.segment(recovery).index
     }
+}
+
+fn unknown() -> Error {
+    let message = "its definition changed between the backup and the moment";
+    Error::new(ErrorKind::UnsupportedFormat, message)
+        .hint("Restore to a moment before the change, or after a later backup.")
 }
 
 fn undecodable(error: pgkeep_format::FormatError) -> Error {

@@ -59,8 +59,7 @@ impl TableFold {
     /// if it was there. Absent when they are what they were.
     ///
     /// # Errors
-    /// [`ErrorKind::UnsupportedFormat`] when its definition changed meanwhile in a way that is not
-    /// known, or its rows are not.
+    /// [`ErrorKind::UnsupportedFormat`] when its rows are not known at the moment.
     pub fn open(
         recovery: &Arc<Recovery>,
         table: u32,
@@ -92,12 +91,21 @@ impl TableFold {
                 Some(layout) => layout.iter().find(|(_, it)| it == name).map(|(number, _)| *number),
                 None => number_of(base.unwrap_or(target), name),
             };
-            version_numbers(version, from).ok_or_else(|| changed(&name))
+            version_numbers(version, from)
         };
         let mut with_numbers = Vec::with_capacity(units.len());
         let mut there: HashSet<i16> = base.map(numbers).into_iter().flatten().collect();
-        for unit in units {
-            let numbers = known(&unit)?;
+        for mut unit in units {
+            let Some(numbers) = known(&unit) else {
+                // Whether it counts is seen when it is read.
+                unit.is_unknown = true;
+                let (key, numbers) = match with_numbers.last() {
+                    Some((key, numbers, _)) => (Option::clone(key), Vec::clone(numbers)),
+                    None => (None, to.clone()),
+                };
+                with_numbers.push((key, numbers, unit));
+                continue;
+            };
             // The segment of the moment has changes after it: this one comes after a column was
             // dropped that is there at the moment.
             if to.iter().any(|number| there.contains(number) && !numbers.contains(number)) {
@@ -400,10 +408,4 @@ fn key(version: &RelationVersion, numbers: &[i16]) -> Option<Vec<i16>> {
     let key: Vec<i16> =
         columns.filter(|(column, _)| column.is_key).map(|(_, number)| *number).collect();
     (version.replica_identity != "f" && !key.is_empty()).then_some(key)
-}
-
-fn changed(name: &str) -> Error {
-    let message = format!("definition of table {name} changed between the backup and the moment");
-    Error::new(ErrorKind::UnsupportedFormat, message)
-        .hint("Restore to a moment before the change, or after a later backup.")
 }

@@ -27,6 +27,24 @@ BEGIN
       AND c.schema_name IS DISTINCT FROM 'pgkeep'
       -- With it, all its tables were told of whenever one joins; what changes of it is written.
       AND c.classid <> 'pg_publication'::regclass;
+  -- Commands that give stored rows other values and rewrite nothing: another name for a value of
+  -- an enum, other attributes of a composite type, and below a generated column that becomes a
+  -- plain one. Only their text tells; where it says more than they do, rows are written once too
+  -- often.
+  IF tg_tag = 'ALTER TYPE' AND current_query() ~* 'rename\s+value|attribute' THEN
+    INSERT INTO pgkeep.touched (xid, classid, objid, how)
+      WITH RECURSIVE concerned (classid, objid) AS (
+        SELECT 'pg_type'::regclass::oid, coalesce(t.reltype, c.objid)
+        FROM pg_event_trigger_ddl_commands() c
+        LEFT JOIN pg_class t ON c.classid = 'pg_class'::regclass AND t.oid = c.objid
+        UNION
+        SELECT d.classid, d.objid FROM concerned c
+        JOIN pg_depend d ON d.refclassid = c.classid AND d.refobjid = c.objid
+        WHERE c.classid = 'pg_type'::regclass
+      )
+      SELECT pg_current_xact_id(), c.classid, c.objid, 'rewritten'
+      FROM concerned c WHERE c.classid = 'pg_class'::regclass;
+  END IF;
   -- A command on a table may reach those that inherit from it.
   IF tg_tag ~ '^(CREATE TABLE|SELECT INTO|ALTER TABLE|CREATE SCHEMA|IMPORT|ALTER TYPE)' THEN
     WITH RECURSIVE concerned (oid) AS (
@@ -40,6 +58,11 @@ BEGIN
     IF tables IS NOT NULL THEN
       PERFORM pgkeep.layout(tables);
       PERFORM pgkeep.publish(tables);
+      IF current_query() ~* 'drop\s+expression' THEN
+        INSERT INTO pgkeep.touched (xid, classid, objid, how)
+          SELECT pg_current_xact_id(), 'pg_class'::regclass, t.oid, 'rewritten'
+          FROM unnest(tables) AS t (oid);
+      END IF;
     END IF;
   END IF;
   -- What only says something of an object changes no text of what stands on it.
