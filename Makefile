@@ -1,6 +1,7 @@
 # make test    everything that CI checks, with all set-up
 # make demo    the main job on a real server, with all set-up
 # make bench-tables    10,000 small tables, beside pg_dump; fails over 5 s or 300 MB
+# make bench-definitions  what the capture of DDL costs with 10,000 tables
 # make bench-stream    the change stream, beside pgbench and pg_recvlogical; restores to a moment
 #
 # Single steps of `make test`: format, lint, docs, licences, reader, fuzz, tests.
@@ -11,7 +12,7 @@ export PYTHONPATH := $(CURDIR)/.pgkeep-dev/tools/python
 CARGO := cargo
 FUZZ_SECONDS ?= 15
 
-.PHONY: test demo bench-tables bench-stream servers tools stop format lint docs licences reader fuzz tests
+.PHONY: test demo bench-tables bench-definitions bench-stream servers tools stop format lint docs licences reader fuzz tests
 # In this order, one after another: what fails soonest comes first, and the test runner's
 # count last.
 .NOTPARALLEL:
@@ -27,6 +28,11 @@ bench-tables:
 	tests/servers install 18
 	$(CARGO) build --locked --release -p pgkeep
 	tests/servers run 18 python3 benches/many_tables.py target/release/pgkeep
+
+bench-definitions:
+	tests/servers install 18
+	$(CARGO) build --locked --release -p pgkeep
+	tests/servers run 18 python3 benches/definitions.py target/release/pgkeep
 
 bench-stream:
 	tests/servers install 18
