@@ -1,5 +1,6 @@
 """The main job of pgkeep on a real server: back up, change, back up again, lose a table,
-get it back, restore everything elsewhere, and prove that it is the same.
+get it back, restore everything elsewhere, undo a DELETE without WHERE, and prove that it is the
+same.
 
 Run by `make demo`, which starts a scratch server and names it in PGHOST and PGPORT. Every
 command is printed as it can be typed; psql and pg_dump are only here to make the data and
@@ -137,6 +138,33 @@ def restore_everything(demo, before, schema):
     return same and lines == 0
 
 
+def undo_a_delete(demo):
+    repository, source = ["--repo", demo.repository], ["-d", demo.uri("platform")]
+    demo.say("From now on every commit is kept: a stream, and a backup to begin with.")
+    demo.pgkeep("setup", "--quiet", *repository, *source, "--keyless", "full")
+    demo.pgkeep("backup", "--quiet", *repository, *source, step="backup that joins the stream")
+    demo.psql("platform", "-c", "UPDATE jobs SET state = 'done' WHERE id % 100 = 0")
+    before = demo.digests("platform")
+    demo.say("Somebody commits a DELETE without WHERE. Others go on.")
+    xid = demo.psql("platform", "-c", "BEGIN", "-c", "DELETE FROM jobs",
+                    "-c", "SELECT pg_current_xact_id()", "-c", "COMMIT", capture=True).strip()
+    print(f"  that was transaction {xid}")
+    demo.psql("platform", "-c", "INSERT INTO transactions (client_id, booked_on, amount, "
+              "description) SELECT 1, '2026-01-06', i, 'later' FROM generate_series(1, 100) i")
+    after = demo.digests("platform")
+    # It would run all the time; here it stores what there is and ends.
+    demo.pgkeep("stream", "--quiet", *repository, *source, "--until-caught-up", step="stream")
+    demo.pgkeep("list", *repository)
+    demo.say("The table comes back as it was one transaction before; the others stay.")
+    demo.pgkeep("restore", *repository, *source, "--to-xid", xid, "--exclusive", "--clean",
+                "-t", "jobs", "-t", "open_jobs", step="undo the DELETE")
+    expected = {name: before[name] if name == "public.jobs" else digest
+                for name, digest in after.items()}
+    if before["public.jobs"] == after["public.jobs"]:
+        sys.exit("demo: the DELETE deleted nothing")
+    return compare("undone: jobs", expected, demo.digests("platform"))
+
+
 def compare(what, before, after):
     """Compares count and digest of each table, both computed by the server."""
     differing = sorted(name for name in before.keys() | after.keys()
@@ -149,10 +177,10 @@ def compare(what, before, after):
 
 def report(demo, size):
     demo.say("What happened")
-    print(f"  {'':<20}{'seconds':>10}{'MB added to the repository':>30}")
+    print(f"  {'':<30}{'seconds':>10}{'MB added to the repository':>30}")
     for step, seconds, added in demo.steps:
-        print(f"  {step:<20}{seconds:>10.1f}" + (f"{added / 1e6:>30.1f}" if added else ""))
-    first, second = (added for step, _, added in demo.steps if step.endswith("backup"))
+        print(f"  {step:<30}{seconds:>10.1f}" + (f"{added / 1e6:>30.1f}" if added else ""))
+    first, second = (added for step, _, added in demo.steps if step in ("first backup", "second backup"))
     print(f"\n  database {size / 1e6:.0f} MB, first backup {first / 1e6:.1f} MB, "
           f"second {second / 1e6:.1f} MB ({100 * second / first:.1f} % of the first)")
 
@@ -172,6 +200,7 @@ def main():
                               "SELECT pg_database_size('platform')", demo.uri("postgres")))
         proved = lose_and_restore_a_table(demo, before)
         proved = restore_everything(demo, before, schema) and proved
+        proved = undo_a_delete(demo) and proved
         report(demo, size)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
