@@ -348,8 +348,11 @@ impl Programs {
 
     fn start(&self, data: &Path, arguments: &[String], sockets: &Path) -> (Child, u16) {
         let log = data.join("test.log");
-        // Somebody else may take the port between our finding it free and the server's start.
-        for _ in 0..5 {
+        let deadline = Instant::now() + START_LIMIT;
+        // Somebody else may take the port between our finding it free and the server's start,
+        // and what a killed server left running holds its memory until it has noticed.
+        let mut tries = 0;
+        while tries < 5 {
             let port = free_port();
             let output = File::create(&log).expect("log file");
             let mut postgres = self.server_program("postgres");
@@ -358,6 +361,12 @@ impl Programs {
             let mut child = postgres.stdout(output).spawn().expect("setpriv");
             if self.waits_until_ready(&mut child, port, sockets) {
                 return (child, port);
+            }
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            if said.contains("is still in use") && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(100));
+            } else {
+                tries += 1;
             }
         }
         panic!("the server did not start:\n{}", fs::read_to_string(log).unwrap_or_default());
