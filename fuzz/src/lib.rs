@@ -198,7 +198,7 @@ pub fn changes(bytes: &[u8]) {
     structured::<segment::ClearPart>(bytes);
     structured::<segment::SealedPart>(bytes);
     if let Ok(image) = catalog_image::CatalogImage::decode(bytes) {
-        assert_eq!(image.encode(), bytes);
+        assert_eq!(catalog_image::CatalogImage::decode(&image.encode()), Ok(image));
     }
     if let Ok((clear, sealed)) = segment::decode_body(bytes) {
         let written = segment::encode_body(&clear, sealed);
