@@ -112,29 +112,30 @@ fn steps(entries: &[Entry], positions: &[usize]) -> Vec<Step> {
         .map(|position| {
             let entry = &entries[*position];
             let needs = entry.depends_on.iter().chain(&entry.belongs_to).map(|n| *n as usize);
-            let mut waits_for = BTreeSet::new();
-            for needed in needs {
-                waits_for.extend(place.get(&needed));
-                // What stands on a table after the rows waits for the rows.
-                if entry.section == Section::PostData {
-                    let rows = tables.rows_of(needed).and_then(|rows| place.get(&rows));
-                    waits_for.extend(rows);
-                }
+            let locks = locks(entries, entry, &tables);
+            let mut waits_for: BTreeSet<usize> =
+                needs.clone().filter_map(|needed| place.get(&needed)).copied().collect();
+            // What stands on a table after the rows waits for the rows.
+            if entry.section == Section::PostData {
+                let locked = locks.iter().map(|(table, _)| *table);
+                let rows = needs.chain(locked).filter_map(|table| tables.rows_of(table));
+                waits_for.extend(rows.filter_map(|rows| place.get(&rows)));
             }
             waits_for.remove(&place[position]);
             Step {
                 entry: *position,
                 waits_for: waits_for.into_iter().collect(),
-                locks: locks(entries, entry),
+                locks,
                 weight: tables.weight(entries, *position),
             }
         })
         .collect()
 }
 
-/// Which entry holds the rows of which table.
+/// Which entry holds the rows of which table, and which tables are right below which.
 struct Tables {
     rows: HashMap<usize, usize>,
+    below: HashMap<usize, Vec<usize>>,
 }
 
 impl Tables {
@@ -142,7 +143,25 @@ impl Tables {
         let rows = positions.iter().filter(|position| entries[**position].data.is_some());
         let rows =
             rows.filter_map(|position| Some((entries[*position].belongs_to? as usize, *position)));
-        Self { rows: rows.collect() }
+        let mut below: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (table, entry) in entries.iter().enumerate() {
+            for parent in entry.relation.iter().flat_map(|relation| &relation.parents) {
+                below.entry(*parent as usize).or_default().push(table);
+            }
+        }
+        Self { rows: rows.collect(), below }
+    }
+
+    /// The tables with all their partitions and children, and theirs.
+    fn with_all_below(&self, tables: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut all = tables.clone();
+        let mut open: Vec<usize> = tables.iter().copied().collect();
+        while let Some(table) = open.pop() {
+            let below = self.below.get(&table).into_iter().flatten();
+            // A backup that lies may have tables below themselves.
+            open.extend(below.filter(|below| all.insert(**below)));
+        }
+        all
     }
 
     fn rows_of(&self, table: usize) -> Option<usize> {
@@ -157,9 +176,10 @@ impl Tables {
     }
 }
 
-/// Index builds share a table, all else that alters a table has it alone; foreign keys
-/// have both tables.
-fn locks(entries: &[Entry], entry: &Entry) -> Vec<(usize, bool)> {
+/// Index builds share a table, all else that alters a table has it alone, and all that are below
+/// it: a constraint or trigger becomes theirs too, and whoever loads their rows looks at the table
+/// above, so that each would wait for the other. Foreign keys have both tables.
+fn locks(entries: &[Entry], entry: &Entry, tables: &Tables) -> Vec<(usize, bool)> {
     if entry.section != Section::PostData {
         return Vec::new();
     }
@@ -172,6 +192,45 @@ fn locks(entries: &[Entry], entry: &Entry) -> Vec<(usize, bool)> {
     let mut locks: BTreeSet<usize> = table.into_iter().filter(is_relation).collect();
     if !shared {
         locks.extend(entry.depends_on.iter().map(|needed| *needed as usize).filter(is_relation));
+        locks = tables.with_all_below(&locks);
     }
     locks.into_iter().map(|table| (table, !shared)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restore::sample::{entry, part};
+    use pgkeep_format::entry::{Data, Relation, RowEncoding};
+
+    #[test]
+    fn what_alters_a_partitioned_table_waits_for_the_rows_of_all_partitions_and_has_them_alone() {
+        let below = |name, parent| {
+            let relation = Relation { parents: vec![parent], ..Relation::default() };
+            Entry { relation: Some(relation), ..entry(Kind::Table, name) }
+        };
+        let data = Data {
+            stream: 0,
+            encoding: RowEncoding::CopyText,
+            columns: Vec::new(),
+            rows: 1,
+            bytes: 1,
+            table: None,
+            numbers: None,
+        };
+        let rows =
+            |name, table| Entry { data: Some(data.clone()), ..part(Kind::TableData, name, table) };
+        let entries = [
+            entry(Kind::Table, "root"),
+            below("part", 0),
+            below("part_of_part", 1),
+            rows("part_of_part", 2),
+            part(Kind::Constraint, "check", 0),
+            part(Kind::Index, "on_only_root", 0),
+        ];
+        let steps = steps(&entries, &[3, 4, 5]);
+        assert_eq!(steps[1].waits_for, [0]);
+        assert_eq!(steps[1].locks, [(0, true), (1, true), (2, true)]);
+        assert_eq!((steps[2].waits_for.len(), &steps[2].locks), (0, &vec![(0, false)]));
+    }
 }
