@@ -3,6 +3,7 @@
 //! Each change says of a whole row that one more is there, or one less. The sums do not
 //! depend on the order; only rows with a sum that is not zero need to be written or left out.
 
+use super::copy_row::Lines;
 use super::hash::{Hash, HashMap128, Share};
 use super::keyed::nonsense;
 use super::row_hash::{ChangeHashes, RowHasher, Scratch};
@@ -30,18 +31,29 @@ impl Bag {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner).len() * SUM_BYTES
     }
 
-    /// Takes a change; it is no truncate.
-    pub(super) fn take(&mut self, change: &Change<'_>, hashes: ChangeHashes) -> Result<()> {
-        if !change.unchanged.is_empty() {
-            return Err(nonsense());
+    /// Takes the changes of a unit, the newest first, up to a truncate; returns where that is.
+    /// `change` gives those that count.
+    pub(super) fn take<'c>(
+        &mut self,
+        change: impl Fn(usize) -> Result<Option<Change<'c>>>,
+        hashes: &[ChangeHashes],
+    ) -> Result<Option<usize>> {
+        for (at, hashes) in hashes.iter().enumerate().rev() {
+            let Some(change) = change(at)? else { continue };
+            if change.action == Action::Truncate {
+                return Ok(Some(at));
+            }
+            if !change.unchanged.is_empty() {
+                return Err(nonsense());
+            }
+            if change.action != Action::Insert {
+                self.count(hashes.old.ok_or_else(nonsense)?, -1);
+            }
+            if let Some(new) = hashes.new {
+                self.count(new, 1);
+            }
         }
-        if change.action != Action::Insert {
-            self.count(hashes.old.ok_or_else(nonsense)?, -1);
-        }
-        if let Some(new) = hashes.new {
-            self.count(new, 1);
-        }
-        Ok(())
+        Ok(None)
     }
 
     fn count(&mut self, hash: Hash, by: i64) {
@@ -77,15 +89,19 @@ impl Bag {
         }
     }
 
-    /// Appends a row of the backup, unless there is one less of it.
-    pub(super) fn write_base(&self, line: &[u8], rows: &mut Vec<u8>) -> bool {
+    /// Appends rows of the backup, but for those of which there is one less; returns how many.
+    pub(super) fn write_base(&self, lines: Lines<'_>, rows: &mut Vec<u8>) -> u64 {
         let gone = |hash| !self.share.has(hash) || self.settle(hash, -1);
-        if self.hash(line).is_none_or(gone) {
-            return false;
+        let mut count = 0;
+        for line in lines.iter() {
+            if self.hash(line).is_none_or(gone) {
+                continue;
+            }
+            rows.extend_from_slice(line);
+            rows.push(b'\n');
+            count += 1;
         }
-        rows.extend_from_slice(line);
-        rows.push(b'\n');
-        true
+        count
     }
 
     fn hash(&self, row: &[u8]) -> Option<Hash> {

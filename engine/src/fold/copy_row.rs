@@ -1,5 +1,32 @@
 //! Fields of a line of COPY text, as bytes that are compared and moved but never understood.
 
+/// Lines of COPY text, each without its newline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines<'a> {
+    text: &'a [u8],
+    /// Where each begins and ends.
+    bounds: &'a [(usize, usize)],
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a [u8], bounds: &'a [(usize, usize)]) -> Self {
+        Self { text, bounds }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bounds.len()
+    }
+
+    pub(super) fn line(&self, at: usize) -> &'a [u8] {
+        let (start, end) = self.bounds[at];
+        &self.text[start..end]
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        (0..self.len()).map(move |at| self.line(at))
+    }
+}
+
 /// The first fields of a line without its newline, at most so many: where each begins and ends.
 pub(super) fn fields(line: &[u8], most: usize, found: &mut Vec<(usize, usize)>) {
     found.clear();

@@ -5,7 +5,7 @@
 //! hash of its key, with one exception: a row with values that its last change left alone
 //! (TOAST) *wants* them from an older change, from the key it had before, or from the backup.
 
-use super::copy_row::merge;
+use super::copy_row::{Lines, merge};
 use super::hash::{Hash, HashMap128, HashSet128, Share};
 use super::row_hash::{ChangeHashes, RowHasher, Scratch};
 use crate::{Error, ErrorKind, Result};
@@ -16,6 +16,10 @@ use std::collections::HashMap;
 const HASH_BYTES: usize = 36;
 /// Bytes that a row which wants values takes beside the row.
 const PARTIAL_BYTES: usize = 160;
+
+/// Hashes that are looked up at a time. A set is larger than the processor's caches: looked up
+/// one right after another, it waits for several of them at once.
+const AT_ONCE: usize = 64;
 
 /// A row that wants values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,7 @@ pub(super) struct Keyed {
 }
 
 /// What is known of a key, looking back.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing yet.
     Fresh,
@@ -55,11 +60,12 @@ enum State {
 }
 
 impl Keyed {
-    pub(super) fn new(hasher: RowHasher, share: Share, units: usize) -> Self {
+    /// With room for so many keys: as it grows, a set is written anew again and again.
+    pub(super) fn new(hasher: RowHasher, share: Share, units: usize, keys: usize) -> Self {
         Self {
             hasher,
             share,
-            done: HashSet128::default(),
+            done: HashSet128::with_capacity_and_hasher(keys, Default::default()),
             wanted: HashMap128::default(),
             finals: vec![Vec::new(); units],
             providers: HashMap::new(),
@@ -73,25 +79,55 @@ impl Keyed {
         self.done.len() * HASH_BYTES + self.partial_bytes + finals
     }
 
-    /// Takes a change that is older than all before. It is no truncate.
-    pub(super) fn take(
+    /// Takes the changes of a unit that is older than all before, the newest first, up to a
+    /// truncate; returns where that is. `change` gives those that count.
+    pub(super) fn take<'c>(
+        &mut self,
+        unit: usize,
+        change: impl Fn(usize) -> Result<Option<Change<'c>>>,
+        hashes: &[ChangeHashes],
+    ) -> Result<Option<usize>> {
+        let mut over = [false; AT_ONCE];
+        let mut end = hashes.len();
+        while end > 0 {
+            let start = end.saturating_sub(AT_ONCE);
+            for (over, hashes) in over.iter_mut().zip(&hashes[start..end]) {
+                *over = hashes.new.is_some_and(|new| self.done.contains(&new));
+            }
+            for at in (start..end).rev() {
+                let Some(change) = change(at)? else { continue };
+                match change.action {
+                    Action::Truncate => return Ok(Some(at)),
+                    Action::Delete => self.take_delete(hashes[at])?,
+                    Action::Insert | Action::Update => {
+                        let place = (u32_of(unit), u32_of(at));
+                        self.take_row(place, &change, hashes[at], over[at - start])?;
+                    }
+                }
+            }
+            end = start;
+        }
+        Ok(None)
+    }
+
+    fn take_delete(&mut self, hashes: ChangeHashes) -> Result<()> {
+        let key = hashes.old.ok_or_else(nonsense)?;
+        match self.state(key, false) {
+            State::Wanted => return Err(nonsense()),
+            State::Fresh => self.end(key),
+            State::Over => {}
+        }
+        Ok(())
+    }
+
+    /// Takes an insert or update; `is_over` where it is known that its new row's key is done.
+    fn take_row(
         &mut self,
         place: Place,
         change: &Change<'_>,
         hashes: ChangeHashes,
+        is_over: bool,
     ) -> Result<()> {
-        let old = hashes.old;
-        if change.action == Action::Delete {
-            let key = old.ok_or_else(nonsense)?;
-            return match self.state(key) {
-                State::Wanted => Err(nonsense()),
-                State::Fresh => {
-                    self.end(key);
-                    Ok(())
-                }
-                State::Over => Ok(()),
-            };
-        }
         let key = self.hasher.key().unwrap_or_default();
         if change.unchanged.iter().any(|at| key.contains(&usize::from(*at))) {
             return Err(nonsense());
@@ -99,9 +135,13 @@ impl Keyed {
         let new = hashes.new.ok_or_else(nonsense)?;
         let before = match change.action {
             Action::Insert => None,
-            _ => Some(old.unwrap_or(new)),
+            _ => Some(hashes.old.unwrap_or(new)),
         };
-        let wanting = match self.state(new) {
+        let state = self.state(new, is_over);
+        if state == State::Over && before.is_none_or(|before| before == new) {
+            return Ok(());
+        }
+        let wanting = match state {
             State::Over => None,
             State::Fresh if change.unchanged.is_empty() => {
                 self.finals[place.0 as usize].push(place.1);
@@ -148,10 +188,10 @@ impl Keyed {
         Ok(Some(partial))
     }
 
-    fn state(&self, key: Hash) -> State {
+    fn state(&self, key: Hash, is_over: bool) -> State {
         if !self.wanted.is_empty() && self.wanted.contains_key(&key) {
             State::Wanted
-        } else if !self.share.has(key) || self.done.contains(&key) {
+        } else if is_over || !self.share.has(key) || self.done.contains(&key) {
             State::Over
         } else {
             State::Fresh
@@ -205,27 +245,45 @@ impl Keyed {
         Ok(())
     }
 
-    /// Appends what a row of the backup has become: itself, what wants its values, or nothing.
+    /// Appends what rows of the backup have become: themselves, what wants their values, or
+    /// nothing.
     pub(super) fn write_base(
         &self,
-        line: &[u8],
+        lines: Lines<'_>,
         scratch: &mut Scratch,
         rows: &mut Vec<u8>,
-    ) -> Result<BaseRow> {
-        let hash = self.hasher.row(line, scratch).ok_or_else(unlike)?;
-        let wanted = if self.wanted.is_empty() { None } else { self.wanted.get(&hash) };
-        if let Some(partial) = wanted {
-            let row = merge(&partial.row, &partial.wants, line).ok_or_else(unlike)?;
-            rows.extend_from_slice(&row);
-            rows.push(b'\n');
-            Ok(BaseRow::Wanted)
-        } else if !self.share.has(hash) || self.done.contains(&hash) {
-            Ok(BaseRow::Gone)
-        } else {
-            rows.extend_from_slice(line);
-            rows.push(b'\n');
-            Ok(BaseRow::Same)
+    ) -> Result<Passed> {
+        let mut passed = Passed::default();
+        let mut hashes = [0; AT_ONCE];
+        let mut over = [false; AT_ONCE];
+        for first in (0..lines.len()).step_by(AT_ONCE) {
+            let block = first..lines.len().min(first + AT_ONCE);
+            for (line, hash) in block.clone().zip(&mut hashes) {
+                *hash = self.hasher.row(lines.line(line), scratch).ok_or_else(unlike)?;
+            }
+            for (over, hash) in over.iter_mut().zip(&hashes[..block.len()]) {
+                *over = !self.share.has(*hash) || self.done.contains(hash);
+            }
+            for (number, line) in block.enumerate() {
+                let line = lines.line(line);
+                let wanted = match self.wanted.is_empty() {
+                    true => None,
+                    false => self.wanted.get(&hashes[number]),
+                };
+                if let Some(partial) = wanted {
+                    let row = merge(&partial.row, &partial.wants, line).ok_or_else(unlike)?;
+                    rows.extend_from_slice(&row);
+                    passed.wanted += 1;
+                } else if over[number] {
+                    continue;
+                } else {
+                    rows.extend_from_slice(line);
+                }
+                rows.push(b'\n');
+                passed.rows += 1;
+            }
         }
+        Ok(passed)
     }
 
     /// Rows of the backup whose values are wanted; each must be there.
@@ -234,15 +292,13 @@ impl Keyed {
     }
 }
 
-/// What a row of the backup has become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BaseRow {
-    /// It is no more, or for another share.
-    Gone,
-    /// It is what it was.
-    Same,
-    /// Another row took values from it.
-    Wanted,
+/// What rows of the backup have become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Passed {
+    /// How many rows were added.
+    pub(super) rows: u64,
+    /// How many of them took values from a row of the backup.
+    pub(super) wanted: usize,
 }
 
 fn size(partial: &Partial) -> usize {

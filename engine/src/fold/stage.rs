@@ -13,13 +13,13 @@
 
 use super::bag::Bag;
 use super::changes::{Read, Unit};
+use super::copy_row::Lines;
 use super::hash::Share;
-use super::keyed::{BaseRow, Keyed, nonsense};
+use super::keyed::{Keyed, nonsense};
 use super::recovery::Recovery;
 use super::row_hash::{ChangeHashes, RowHasher, Scratch};
 use crate::{Error, ErrorKind, Result};
 use futures_util::{StreamExt, stream};
-use pgkeep_format::change::Action;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const UNITS_AHEAD: usize = 2;
 
 /// Bytes of memory for each change, before it is known how many keys they have.
-const CHANGE_BYTES: u64 = 40;
+const CHANGE_BYTES: usize = 40;
 
 /// Changes of a table during which the same columns identified its rows.
 pub(super) struct Stage {
@@ -67,7 +67,7 @@ impl Stage {
         let name = version.map(|version| format!("{}.{}", version.schema, version.name));
         Self {
             recovery: recovery.clone(),
-            changes: units.iter().map(|unit| unit.changes).sum(),
+            changes: units.iter().fold(0, |sum: u64, unit| sum.saturating_add(unit.changes)),
             units,
             name: name.unwrap_or_default(),
             hasher: RowHasher::new(key),
@@ -81,13 +81,13 @@ impl Stage {
 
     /// Whether all of it fits into memory at once, as far as the number of changes tells.
     pub(super) fn fits(&self) -> bool {
-        self.changes.saturating_mul(CHANGE_BYTES) <= self.memory as u64
+        self.changes.saturating_mul(CHANGE_BYTES as u64) <= self.memory as u64
     }
 
     /// Shares of the keys that fit into memory one after another, as far as can be told.
     fn shares(&self) -> Vec<Share> {
         let memory = (self.memory as u64).max(1);
-        let of = self.changes.saturating_mul(CHANGE_BYTES).div_ceil(memory).max(1);
+        let of = self.changes.saturating_mul(CHANGE_BYTES as u64).div_ceil(memory).max(1);
         (0..of).map(|number| Share { number, of }).collect()
     }
 
@@ -110,31 +110,27 @@ impl Stage {
     /// What became of a share; absent when that takes more memory than there is.
     async fn part(self: &Arc<Self>, share: Share, memory: usize) -> Result<Option<Part>> {
         let hasher = self.hasher.clone();
+        let changes = usize::try_from(self.changes / share.of).unwrap_or(usize::MAX);
+        let keys = changes.min(self.memory / CHANGE_BYTES);
         let mut kind = match self.hasher.key() {
-            Some(_) => Kind::Keyed(Keyed::new(hasher, share, self.units.len())),
+            Some(_) => Kind::Keyed(Keyed::new(hasher, share, self.units.len(), keys)),
             None => Kind::Bag(Bag::new(hasher, share)),
         };
         let reads: Vec<_> = (0..self.units.len()).rev().map(|unit| self.hashed(unit)).collect();
         let mut reads = stream::iter(reads).buffered(UNITS_AHEAD);
         let mut truncated = None;
-        let mut number = self.units.len();
-        'units: while let Some(read) = reads.next().await {
-            number -= 1;
+        for number in (0..self.units.len()).rev() {
+            let Some(read) = reads.next().await else { break };
             let Hashed { read, hashes } = read.map_err(|error| self.of_table(error))?;
             let counts = self.units[number].counts(&self.recovery);
-            let unit = u32::try_from(number).unwrap_or(u32::MAX);
-            for at in (0..read.len()).rev() {
-                let Some(change) = read.change(counts, at)? else { continue };
-                if change.action == Action::Truncate {
-                    truncated = Some((number, at));
-                    break 'units;
-                }
-                let place = (unit, u32::try_from(at).unwrap_or(u32::MAX));
-                let taken = match &mut kind {
-                    Kind::Keyed(keyed) => keyed.take(place, &change, hashes[at]),
-                    Kind::Bag(bag) => bag.take(&change, hashes[at]),
-                };
-                taken.map_err(|error| self.of_table(error))?;
+            let change = |at| read.change(counts, at);
+            let taken = match &mut kind {
+                Kind::Keyed(keyed) => keyed.take(number, change, &hashes),
+                Kind::Bag(bag) => bag.take(change, &hashes),
+            };
+            if let Some(at) = taken.map_err(|error| self.of_table(error))? {
+                truncated = Some((number, at));
+                break;
             }
             let used = match &kind {
                 Kind::Keyed(keyed) => keyed.memory(),
@@ -248,26 +244,24 @@ impl Part {
         Ok(rows)
     }
 
-    /// Appends what a row of before has become; false when it is no more.
+    /// Appends what rows of before have become; returns how many there still are.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] when the row has other columns than the changes.
+    /// [`ErrorKind::Damaged`] when a row has other columns than the changes.
     pub(super) fn pass(
         &self,
-        line: &[u8],
+        lines: Lines<'_>,
         scratch: &mut Scratch,
         rows: &mut Vec<u8>,
-    ) -> Result<bool> {
+    ) -> Result<u64> {
         let keyed = match &self.kind {
-            Kind::Bag(bag) => return Ok(bag.write_base(line, rows)),
+            Kind::Bag(bag) => return Ok(bag.write_base(lines, rows)),
             Kind::Keyed(keyed) => keyed,
         };
-        let row =
-            keyed.write_base(line, scratch, rows).map_err(|error| self.stage.of_table(error))?;
-        if row == BaseRow::Wanted {
-            self.found.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(row != BaseRow::Gone)
+        let passed =
+            keyed.write_base(lines, scratch, rows).map_err(|error| self.stage.of_table(error))?;
+        self.found.fetch_add(passed.wanted, Ordering::Relaxed);
+        Ok(passed.rows)
     }
 
     /// Checks, when all rows of before have passed, that those were among them that the

@@ -9,6 +9,7 @@
 //! Most tables have one stage. Another begins where other columns identify the rows.
 
 use super::changes::{Unit, units};
+use super::copy_row::Lines;
 use super::keyed::unlike;
 use super::mapping::{Mapping, Missing};
 use super::recovery::Recovery;
@@ -44,6 +45,8 @@ pub struct Part {
 pub struct Passing {
     /// The beginning of a row that goes on in the next chunk.
     begun: Vec<u8>,
+    /// Where the rows of a chunk begin and end.
+    bounds: Vec<(usize, usize)>,
     room: Room,
 }
 
@@ -195,7 +198,8 @@ impl TableFold {
             let Some(part) = part else { return Ok(false) };
             let mapped = self.mappings[stage].row(&row).ok_or_else(unlike)?.into_owned();
             row.clear();
-            if !part.pass(&mapped, &mut room.scratch, &mut row)? {
+            let one = [(0, mapped.len())];
+            if part.pass(Lines::new(&mapped, &one), &mut room.scratch, &mut row)? == 0 {
                 room.row = row;
                 return Ok(false);
             }
@@ -329,28 +333,43 @@ impl Part {
     pub fn pass(&self, chunk: &[u8], passing: &mut Passing, rows: &mut Vec<u8>) -> Result<u64> {
         let mut count = 0;
         let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', chunk) {
-            let line = &chunk[start..end];
+        if !passing.begun.is_empty()
+            && let Some(end) = memchr::memchr(b'\n', chunk)
+        {
+            let mut begun = std::mem::take(&mut passing.begun);
+            begun.extend_from_slice(&chunk[..end]);
+            count += self.pass_rows(&begun, &[(0, begun.len())], &mut passing.room, rows)?;
             start = end + 1;
-            if passing.begun.is_empty() {
-                count += u64::from(self.pass_row(line, &mut passing.room, rows)?);
-            } else {
-                let mut begun = std::mem::take(&mut passing.begun);
-                begun.extend_from_slice(line);
-                count += u64::from(self.pass_row(&begun, &mut passing.room, rows)?);
-            }
         }
-        passing.begun.extend_from_slice(&chunk[start..]);
+        let mut bounds = std::mem::take(&mut passing.bounds);
+        bounds.clear();
+        for end in memchr::memchr_iter(b'\n', &chunk[start..]) {
+            let begins = bounds.last().map_or(start, |(_, end)| end + 1);
+            bounds.push((begins, start + end));
+        }
+        count += self.pass_rows(chunk, &bounds, &mut passing.room, rows)?;
+        let whole = bounds.last().map_or(start, |(_, end)| end + 1);
+        passing.begun.extend_from_slice(&chunk[whole..]);
+        passing.bounds = bounds;
         Ok(count)
     }
 
-    fn pass_row(&self, line: &[u8], room: &mut Room, rows: &mut Vec<u8>) -> Result<bool> {
+    fn pass_rows(
+        &self,
+        text: &[u8],
+        bounds: &[(usize, usize)],
+        room: &mut Room,
+        rows: &mut Vec<u8>,
+    ) -> Result<u64> {
         let fold = &self.fold;
+        let lines = Lines::new(text, bounds);
         let passed = match self.parts.as_slice() {
             [Some(part)] if fold.mappings.iter().all(Mapping::is_same) => {
-                part.pass(line, &mut room.scratch, rows)
+                part.pass(lines, &mut room.scratch, rows)
             }
-            parts => fold.pass(parts, 0, line, room, rows),
+            parts => lines.iter().try_fold(0, |count, line| {
+                fold.pass(parts, 0, line, room, rows).map(|passes| count + u64::from(passes))
+            }),
         };
         passed.map_err(|error| {
             let message = format!("could not fold the rows of table {}", fold.name);
