@@ -3,7 +3,7 @@
 //! Use cases stand on services, services on the outside world; nothing points back:
 //!
 //! ```text
-//! use cases   backup  restore  stream  export  verify      never name each other
+//! use cases   backup  restore  stream  history  export  verify      never name each other
 //! services    fold  repository  catalog  seal  postgres
 //! outside     store
 //! ```
@@ -14,6 +14,7 @@ pub mod clock;
 pub mod error;
 pub mod export;
 pub mod fold;
+pub mod history;
 mod lsn;
 mod new_file;
 pub mod postgres;

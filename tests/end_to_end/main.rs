@@ -17,6 +17,7 @@ mod export;
 mod export_archive;
 mod from_pg_dump;
 mod globals;
+mod history;
 mod hostile_names;
 mod hostile_rows;
 mod interruption;

@@ -8,6 +8,7 @@ mod backup;
 mod connection;
 mod export;
 mod filter;
+mod history;
 mod init;
 mod inspect;
 mod repository;
@@ -23,6 +24,7 @@ mod verify;
 pub(crate) use backup::BackupArgs;
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
+pub(crate) use history::LogArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
 pub(crate) use repository::RepositoryArgs;
@@ -83,6 +85,7 @@ pub(crate) enum Command {
     Setup(SetupArgs),
     Stream(StreamArgs),
     Mark(MarkArgs),
+    Log(LogArgs),
     Teardown(TeardownArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

@@ -2,6 +2,7 @@
 
 use pgkeep_engine::catalog::Provider;
 use pgkeep_engine::export::RestrictKey;
+use pgkeep_engine::history::Condition;
 use pgkeep_format::entry::Section;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -38,6 +39,28 @@ pub(super) fn tag(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE, such as reason=deploy".to_owned()),
     }
+}
+
+/// Reads `COLUMN=VALUE`, or a value alone. A column is a name as psql takes it; the value may hold
+/// more equals signs.
+pub(super) fn condition(text: &str) -> Result<Condition, String> {
+    let alone = || Condition { column: None, value: text.to_owned() };
+    if let Some(quoted) = text.strip_prefix('"') {
+        // Two double quotes within a name are one.
+        let Some((name, value)) = quoted.split_once("\"=") else { return Ok(alone()) };
+        let column = Some(name.replace("\"\"", "\""));
+        return Ok(Condition { column, value: value.to_owned() });
+    }
+    let is_name = |name: &&str| {
+        name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$')
+    };
+    Ok(match text.split_once('=').filter(|(name, _)| is_name(name)) {
+        Some((name, value)) => {
+            Condition { column: Some(name.to_lowercase()), value: value.to_owned() }
+        }
+        None => alone(),
+    })
 }
 
 /// Reads `OLD=NEW`, both names of schemas.
@@ -178,6 +201,23 @@ mod tests {
         assert_eq!(tag("a="), Ok(("a".into(), String::new())));
         assert!(tag("=b").is_err());
         assert!(tag("a").is_err());
+    }
+
+    #[test]
+    fn a_condition_names_its_column_or_is_a_value_alone() {
+        for (text, column, value) in [
+            ("42", None, "42"),
+            ("", None, ""),
+            ("2026-11-22 14:05:00+01", None, "2026-11-22 14:05:00+01"),
+            ("=x", None, "=x"),
+            ("Id=42", Some("id"), "42"),
+            ("id=a=b", Some("id"), "a=b"),
+            ("\"Odd \"\"Name\"=7", Some("Odd \"Name"), "7"),
+            ("\"no name", None, "\"no name"),
+        ] {
+            let expected = Condition { column: column.map(str::to_owned), value: value.to_owned() };
+            assert_eq!(condition(text), Ok(expected), "{text}");
+        }
     }
 
     #[test]

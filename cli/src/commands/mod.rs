@@ -6,6 +6,7 @@ mod entry_list;
 mod export;
 mod init;
 mod list;
+mod log;
 mod ls;
 mod moment;
 mod restore;
@@ -38,6 +39,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Setup(args) => wait(stream::setup(context, args)),
         Command::Stream(args) => wait(stream::run(context, args)),
         Command::Mark(args) => wait(stream::mark(context, args)),
+        Command::Log(args) => wait(log::run(context, args)),
         Command::Teardown(args) => wait(stream::teardown(context, args)),
         Command::Completions(args) => shell::completions(context, args),
         Command::Man(args) => shell::man(context, args),

@@ -8,7 +8,7 @@ use super::view::{SHORT_ID_LEN, lsn};
 use crate::access::{Context, Reads};
 use crate::args::RestoreArgs;
 use crate::exit::Exit;
-use crate::output::{Labels, Running, bytes, counted, duration, printable, rfc3339};
+use crate::output::{Labels, Running, bytes, counted, duration, local_time, printable, rfc3339};
 use pgkeep_engine::fold::Recovery;
 use pgkeep_engine::postgres::Settings;
 use pgkeep_engine::repository::{Backup, Repository};
@@ -65,6 +65,9 @@ struct MomentSummary {
     committed_at: Option<String>,
     /// Segments of changes that count.
     segments: u64,
+    /// As people read it.
+    #[serde(skip)]
+    time: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -255,6 +258,7 @@ fn moment_summary(recovery: &Recovery) -> MomentSummary {
         lsn: last.map(|last| lsn(last.lsn)),
         committed_at: last.and_then(|last| rfc3339(last.time)),
         segments: recovery.segments() as u64,
+        time: last.map(|last| local_time(last.time)),
     }
 }
 
@@ -322,9 +326,9 @@ fn text(summary: &Summary) -> String {
         summary.databases.iter().map(|database| database.database.clone()).collect();
     let moment = summary.moment.as_ref().map_or_else(String::new, |moment| {
         let segments = counted(moment.segments, "segment");
-        match (&moment.xid, &moment.lsn) {
-            (Some(xid), Some(lsn)) => {
-                format!(" with {segments} of changes, up to transaction {xid} at {lsn},")
+        match (&moment.xid, &moment.lsn, &moment.time) {
+            (Some(xid), Some(lsn), Some(time)) => {
+                format!(" with {segments} of changes, up to transaction {xid} ({time}, {lsn}),")
             }
             _ => format!(" with {segments} of changes"),
         }

@@ -19,6 +19,8 @@ pub(super) enum Message<'a, T: Serialize> {
         /// A sentence.
         message: &'a str,
     },
+    /// One of many things that were asked for.
+    Change(&'a T),
     /// What was done; the last line.
     Summary(&'a T),
 }
@@ -45,17 +47,21 @@ pub(super) fn document<T: Serialize>(value: &T) -> Result<String> {
     })
 }
 
+/// A line, with its end.
+pub(super) fn text<T: Serialize>(message: &Message<'_, T>) -> Result<String> {
+    serde_json::to_string(message).map(|text| text + "\n").map_err(|error| {
+        Error::new(ErrorKind::Internal, "could not write a value as JSON").because(error)
+    })
+}
+
 /// Prints a line to standard output, at once. A reader that went away is told nothing more.
 ///
 /// # Errors
 /// [`ErrorKind::Store`] when standard output cannot be written.
 pub(super) fn line<T: Serialize>(message: &Message<'_, T>) -> Result<()> {
-    let failed = |error: std::io::Error| {
+    super::write_stdout(text(message)?.as_bytes()).map(|_| ()).map_err(|error| {
         Error::new(ErrorKind::Store, "could not write to standard output").because(error)
-    };
-    let mut text = serde_json::to_string(message).map_err(|error| failed(error.into()))?;
-    text.push('\n');
-    super::write_stdout(text.as_bytes()).map_err(failed)
+    })
 }
 
 /// A fatal error, in one line.

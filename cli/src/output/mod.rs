@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 
 /// How a run talks.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +71,7 @@ impl Output {
     /// # Errors
     /// As [`Output::document`].
     pub(crate) fn data(&self, bytes: &[u8]) -> Result<()> {
-        write_stdout(bytes).map_err(|error| {
+        write_stdout(bytes).map(|_| ()).map_err(|error| {
             Error::new(ErrorKind::Store, "could not write to standard output").because(error)
         })
     }
@@ -90,6 +91,25 @@ impl Output {
         } else {
             to_stderr(&self.style.warning(text));
         }
+    }
+
+    /// Prints one of many changes: a JSON object with `message_type` `change`, or lines. Breaks
+    /// when the reader went away.
+    ///
+    /// # Errors
+    /// As [`Output::document`].
+    pub(crate) fn change<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<ControlFlow<()>> {
+        let text = match self.json {
+            true => json::text(&json::Message::Change(value))?,
+            false => text(value),
+        };
+        write_stdout(text.as_bytes()).map_err(|error| {
+            Error::new(ErrorKind::Store, "could not write to standard output").because(error)
+        })
     }
 
     /// Ends a long run: a JSON object with `message_type` `summary`, or a note.
@@ -126,12 +146,12 @@ pub(crate) fn usage_error_as_json(text: &str) {
     to_stderr(&json::error(&error, Exit::Usage));
 }
 
-/// Writes to standard output; a reader that went away is no error.
-fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+/// Writes to standard output; a reader that went away is no error, and breaks.
+fn write_stdout(bytes: &[u8]) -> io::Result<ControlFlow<()>> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        result => result.map(ControlFlow::Continue),
     }
 }
 

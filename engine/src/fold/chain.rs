@@ -5,25 +5,69 @@ use crate::{Error, ErrorKind, Result};
 use pgkeep_format::id::SeriesId;
 use pgkeep_format::name::SegmentName;
 use pgkeep_format::segment::ClearPart;
+use std::collections::BTreeMap;
 
 /// A run of segments without a gap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The segment that it begins with.
-    pub(super) begin: ClearPart,
+    pub(crate) begin: ClearPart,
     /// The segments that follow, in order; each begins where the one before it ends.
-    pub(super) names: Vec<SegmentName>,
+    pub(crate) names: Vec<SegmentName>,
     /// The last of them, or the beginning.
-    pub(super) last: ClearPart,
+    pub(crate) last: ClearPart,
 }
 
 /// What can be restored of a database from its change stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     /// The stream.
     pub(super) stream: SeriesId,
     /// Its runs, oldest first; between them are gaps.
-    pub(super) runs: Vec<Run>,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Chain {
+    /// The stream of a database; of the only one where none is named.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::Usage`] when there are several;
+    /// what reading the store gives.
+    pub(crate) async fn choose(repository: &Repository, database: Option<&str>) -> Result<Self> {
+        let mut by_name: BTreeMap<String, Self> = BTreeMap::new();
+        for chain in chains(repository).await? {
+            let Some(run) = chain.runs.last() else { continue };
+            let begin = repository.segment(name_of(&run.begin)).await?;
+            let name = begin.sealed_part()?.begin.as_ref().map(|begin| begin.database.clone());
+            by_name.insert(name.unwrap_or_default(), chain);
+        }
+        let names = by_name.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        match (database, by_name.len()) {
+            (_, 0) => {
+                let message = "repository has no change stream";
+                Err(Error::new(ErrorKind::NotFound, message).hint("Run: pgkeep setup"))
+            }
+            (None, 1) => by_name
+                .into_values()
+                .next()
+                .ok_or_else(|| Error::new(ErrorKind::Internal, "no stream was found")),
+            (None, count) => {
+                let message = format!("repository has change streams of {count} databases");
+                Err(Error::new(ErrorKind::Usage, message)
+                    .hint("Name one: --database NAME")
+                    .hint(format!("It has {names}.")))
+            }
+            (Some(name), _) => by_name.remove(name).ok_or_else(|| {
+                let message = format!("repository has no change stream of database \"{name}\"");
+                Error::new(ErrorKind::NotFound, message).hint(format!("It has {names}."))
+            }),
+        }
+    }
+}
+
+/// The name of a segment.
+pub(super) fn name_of(clear: &ClearPart) -> SegmentName {
+    SegmentName { stream: clear.stream, first: clear.first, last: clear.last, id: clear.id }
 }
 
 /// All streams of a repository.
@@ -91,7 +135,7 @@ impl Run {
     ///
     /// # Errors
     /// As [`Repository::segment`].
-    pub(super) async fn read(&self, repository: &Repository, at: usize) -> Result<Segment> {
+    pub(crate) async fn read(&self, repository: &Repository, at: usize) -> Result<Segment> {
         let name = self
             .names
             .get(at)

@@ -47,7 +47,7 @@ pub(super) fn units(recovery: &Recovery, table: u32) -> Vec<Unit> {
 }
 
 /// The bytes of a unit with where its changes begin.
-pub(super) struct Read {
+pub(crate) struct Read {
     bytes: Vec<u8>,
     offsets: Vec<usize>,
 }
@@ -70,7 +70,7 @@ impl Read {
     }
 
     /// Reads chunks of which the last ends with a change.
-    pub(super) async fn chunks(
+    pub(crate) async fn chunks(
         repository: &Repository,
         clear: &ClearPart,
         chunks: &[ChangeChunk],
@@ -98,12 +98,12 @@ impl Read {
         Ok(Self { bytes, offsets })
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.offsets.len()
     }
 
     /// The change at a position; absent when it does not count.
-    pub(super) fn change(&self, counts: &Counts, at: usize) -> Result<Option<Change<'_>>> {
+    pub(crate) fn change(&self, counts: &Counts, at: usize) -> Result<Option<Change<'_>>> {
         let change = change::decode_at(&self.bytes, self.offsets[at]).map_err(undecodable)?;
         Ok(Some(change).filter(|change| counts.takes(change.member)))
     }

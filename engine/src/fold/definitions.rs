@@ -180,7 +180,7 @@ enum Place {
 impl Place {
     async fn read(self, repository: &Repository, run: &Run) -> Result<Segment> {
         match self {
-            Place::Begin => repository.segment(super::recovery::name_of(&run.begin)).await,
+            Place::Begin => repository.segment(super::chain::name_of(&run.begin)).await,
             Place::At(index) => run.read(repository, index).await,
         }
     }

@@ -6,6 +6,8 @@
 //! recovery -> table fold -> rows
 //! ```
 //!
+//! Who reads changes without folding them (`history`) finds them by the same chain.
+//!
 //! It knows the repository and no server. Memory is bounded: a fold keeps hashes of keys, a
 //! share of them at a time, and never a table.
 
@@ -25,6 +27,9 @@ mod target;
 mod visible;
 mod window;
 
+pub(crate) use chain::{Chain, Run};
+pub(crate) use changes::Read;
+pub(crate) use recovery::Counts;
 pub use recovery::{Recovery, Wanted, recover};
 pub use table::{Part, Parts, Passing, TableFold};
 pub use target::{Cut, LastCommit, Moment, Target};

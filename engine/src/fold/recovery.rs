@@ -1,6 +1,6 @@
 //! A backup with the changes that lead from it to a moment.
 
-use super::chain::{Chain, Run, chains};
+use super::chain::{Chain, Run, name_of};
 use super::definitions::Definitions;
 use super::mapping::Missing;
 use super::target::{Cut, Moment, Target, outside};
@@ -17,7 +17,7 @@ use pgkeep_format::manifest::Database;
 use pgkeep_format::segment::{
     self, ClearPart, DEFINITIONS, RelationVersion, SealedPart, SequenceState,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Segments that are read at the same time.
@@ -61,7 +61,7 @@ pub(super) struct UsedSegment {
 
 /// Which changes of a segment count.
 #[derive(Debug)]
-pub(super) enum Counts {
+pub(crate) enum Counts {
     /// Those of transactions before a position, but for some that the backup has.
     Transactions { before: u32, in_backup: HashSet<u32> },
     /// All but those of some subtransactions.
@@ -70,7 +70,7 @@ pub(super) enum Counts {
 
 impl Counts {
     /// The changes of the first transactions of a segment, but for those that the backup `has`.
-    pub(super) fn of(
+    pub(crate) fn of(
         sealed: &SealedPart,
         before: usize,
         has: impl Fn(&segment::Transaction) -> bool,
@@ -130,7 +130,7 @@ impl Seen {
 /// [`ErrorKind::NotFound`] when the repository has no such moment, naming those that it has;
 /// [`ErrorKind::Usage`] when it has several databases and none was named; what reading gives.
 pub async fn recover(repository: &Repository, wanted: &Wanted) -> Result<(Backup, Recovery)> {
-    let chain = choose_chain(repository, wanted.database.as_deref()).await?;
+    let chain = Chain::choose(repository, wanted.database.as_deref()).await?;
     let mut found = None;
     for run in chain.runs.iter().rev() {
         if let Some(cut) = wanted.target.find(repository, run).await? {
@@ -179,46 +179,6 @@ pub async fn recover(repository: &Repository, wanted: &Wanted) -> Result<(Backup
     let windows = windows_of(repository, &chain, &bases).await?;
     let error = Error::new(ErrorKind::NotFound, message).hint("Take one now: pgkeep backup");
     Err(windows.iter().fold(error, |error, window| error.hint(window.sentence())))
-}
-
-pub(super) fn name_of(clear: &ClearPart) -> pgkeep_format::name::SegmentName {
-    pgkeep_format::name::SegmentName {
-        stream: clear.stream,
-        first: clear.first,
-        last: clear.last,
-        id: clear.id,
-    }
-}
-
-async fn choose_chain(repository: &Repository, database: Option<&str>) -> Result<Chain> {
-    let mut by_name: BTreeMap<String, Chain> = BTreeMap::new();
-    for chain in chains(repository).await? {
-        let Some(run) = chain.runs.last() else { continue };
-        let begin = repository.segment(name_of(&run.begin)).await?;
-        let name = begin.sealed_part()?.begin.as_ref().map(|begin| begin.database.clone());
-        by_name.insert(name.unwrap_or_default(), chain);
-    }
-    let names = by_name.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    match (database, by_name.len()) {
-        (_, 0) => {
-            let message = "repository has no change stream";
-            Err(Error::new(ErrorKind::NotFound, message).hint("Run: pgkeep setup"))
-        }
-        (None, 1) => by_name
-            .into_values()
-            .next()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "no stream was found")),
-        (None, count) => {
-            let message = format!("repository has change streams of {count} databases");
-            Err(Error::new(ErrorKind::Usage, message)
-                .hint("Name one: --database NAME")
-                .hint(format!("It has {names}.")))
-        }
-        (Some(name), _) => by_name.remove(name).ok_or_else(|| {
-            let message = format!("repository has no change stream of database \"{name}\"");
-            Error::new(ErrorKind::NotFound, message).hint(format!("It has {names}."))
-        }),
-    }
 }
 
 /// Backups of the stream's database, by their consistent points.

@@ -58,7 +58,7 @@ impl Target {
     ///
     /// # Errors
     /// What reading segments gives.
-    pub(super) async fn find(&self, repository: &Repository, run: &Run) -> Result<Option<Cut>> {
+    pub(crate) async fn find(&self, repository: &Repository, run: &Run) -> Result<Option<Cut>> {
         match &self.moment {
             Moment::Latest => Ok(Some(whole(run))),
             Moment::Lsn(lsn) => self.find_lsn(repository, run, *lsn).await,

@@ -1,7 +1,7 @@
 //! What can be restored: from the first backup that joins a run of the stream to its end.
 
-use super::chain::{Chain, chains};
-use super::recovery::{bases, joins, name_of};
+use super::chain::{Chain, chains, name_of};
+use super::recovery::{bases, joins};
 use super::visible::Visible;
 use crate::repository::{Backup, Repository};
 use crate::{Lsn, Result};
