@@ -178,7 +178,7 @@ const STATEMENTS: &[&str] = &[
     "ALTER TABLE a.tt DROP COLUMN added",
     "ALTER TABLE a.tt REPLICA IDENTITY FULL",
     "ALTER TABLE a.tt CLUSTER ON t_pkey",
-    "ALTER TABLE a.child SET UNLOGGED",
+    "ALTER PUBLICATION pgkeep DROP TABLE a.child; ALTER TABLE a.child SET UNLOGGED",
     "ALTER TABLE a.child SET LOGGED",
     "ALTER SCHEMA a RENAME TO \"a b\"",
     "ALTER SCHEMA \"a b\" RENAME TO a",
