@@ -142,18 +142,29 @@ fn transaction(random: &mut Random, worker: u64, number: u64, defines: bool) -> 
     sql + &format!("SELECT pg_advisory_unlock_shared({MOMENT});\n")
 }
 
+/// What one session does.
+pub(crate) fn script(seed: u64, worker: u64, transactions: u64, defines: bool) -> String {
+    let mut random = Random(seed + worker * 7919 + 1);
+    let mut script = "SET lock_timeout = '2s';\n".to_owned();
+    for number in 0..transactions {
+        script += &transaction(&mut random, worker, number, defines);
+    }
+    script
+}
+
 /// Sessions that change rows until they are dropped. Errors (a deadlock, a key that is there)
 /// only roll a transaction back.
-struct Workload(Vec<Child>);
+pub(crate) struct Workload(Vec<Child>);
 
 impl Workload {
     fn begin(source: &Database<'_>, seed: u64, transactions: u64, defines: bool) -> Self {
-        let worker = |worker: u64| {
-            let mut random = Random(seed + worker * 7919 + 1);
-            let mut script = "SET lock_timeout = '2s';\n".to_owned();
-            for number in 0..transactions {
-                script += &transaction(&mut random, worker, number, defines);
-            }
+        let scripts = (1..=3).map(|worker| script(seed, worker, transactions, defines));
+        Self::run(source, scripts)
+    }
+
+    /// One session for each script.
+    pub(crate) fn run(source: &Database<'_>, scripts: impl Iterator<Item = String>) -> Self {
+        let session = |script: String| {
             let mut psql = source.psql_command();
             let psql =
                 psql.args(["-q", "-X", "-f", "-", "-o", "/dev/null", "-v", "ON_ERROR_STOP=0"]);
@@ -166,7 +177,14 @@ impl Workload {
             });
             child
         };
-        Self((1..=3).map(worker).collect())
+        Self(scripts.map(session).collect())
+    }
+
+    /// Waits until all is done.
+    pub(crate) fn end(mut self) {
+        for child in &mut self.0 {
+            child.wait().expect("psql to end");
+        }
     }
 
     fn is_over(&mut self) -> bool {

@@ -43,6 +43,7 @@ mod selection;
 mod sessions;
 mod single_file;
 mod snapshots;
+mod standby;
 mod statistics;
 mod storage;
 mod stranger;

@@ -294,6 +294,33 @@ impl Server {
         process.child.wait().expect("the server to end");
     }
 
+    /// Makes a standby of a dedicated server, which is stopped and started again for it, on
+    /// another port.
+    ///
+    /// # Panics
+    /// When the server is shared.
+    #[must_use]
+    pub fn standby(&mut self, settings: &[(&str, &str)]) -> Self {
+        let process = self.own.as_mut().expect("a dedicated server");
+        run(Command::new("kill").args(["-INT", &process.child.id().to_string()]));
+        process.child.wait().expect("the server to end");
+        let home = self.programs.home();
+        let data = home.path().join("data");
+        // With its owner, who is the server's user.
+        run(Command::new("cp").arg("-a").arg(&process.data).arg(&data));
+        fs::write(data.join("standby.signal"), "").expect("standby.signal");
+        self.programs.give(&data.join("standby.signal"));
+        let sockets = format!("--unix_socket_directories={}", self.socket_directory.display());
+        let mut arguments = process.arguments.clone();
+        arguments.retain(|argument| *argument != sockets);
+        self.restart();
+        arguments.push(format!("--unix_socket_directories={}", home.path().display()));
+        let primary = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port);
+        arguments.push(format!("--primary_conninfo={primary}"));
+        arguments.extend(settings.iter().map(|(name, value)| format!("--{name}={value}")));
+        Self::start(self.major, self.programs.clone(), data, arguments, home)
+    }
+
     /// Starts a dedicated server again after [`Self::kill`], on another port.
     ///
     /// # Panics

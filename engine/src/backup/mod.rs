@@ -181,6 +181,10 @@ async fn take(
     let started_at = clock::now_micros();
     progress.event(Event::Phase("connecting".to_owned()));
     let secrets = repository.secrets()?.clone();
+    let mut options = options.clone();
+    // A backup joins a change stream where it is known which commits it sees.
+    options.snapshot.hold_replay = !repository.segment_names(None).await?.is_empty();
+    let options = &options;
     let (databases, mut warnings) = source::databases(settings, options).await?;
     warnings.iter().for_each(|warning| progress.event(Event::Warning(warning.clone())));
     let mut databases = databases.into_iter();
@@ -350,7 +354,7 @@ async fn copy(
             encoding: catalog.database.encoding,
             snapshot: snapshot.xids().to_owned(),
             lsn: snapshot.lsn(),
-            replayed: None,
+            replayed: snapshot.replayed(),
             entries_stream: streams.store_entries(&catalog.entries).await?,
         });
         copied.warnings.extend(catalog.warnings);

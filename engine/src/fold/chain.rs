@@ -39,7 +39,15 @@ impl Chain {
             let Some(run) = chain.runs.last() else { continue };
             let begin = repository.segment(name_of(&run.begin)).await?;
             let name = begin.sealed_part()?.begin.as_ref().map(|begin| begin.database.clone());
-            by_name.insert(name.unwrap_or_default(), chain);
+            let name = name.unwrap_or_default();
+            // Of two servers with databases of this name, the one that streamed last.
+            let is_older = by_name
+                .get(&name)
+                .and_then(|known| known.runs.last())
+                .is_some_and(|known| known.last.written_at > run.last.written_at);
+            if !is_older {
+                by_name.insert(name, chain);
+            }
         }
         let names = by_name.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         match (database, by_name.len()) {

@@ -37,6 +37,9 @@ const SEGMENTS_AHEAD: usize = 4;
 /// each segment.
 const LOOK_WHEN_ENDING: Duration = Duration::from_millis(200);
 
+/// How often it is said that the slot keeps too much.
+const SHOUT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// A data key is used for so long.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -182,6 +185,7 @@ impl Streamer<'_> {
             last_stored: Instant::now(),
             first_waiting: None,
             key_since: Instant::now(),
+            shouted: None,
         };
         line.run(self, interrupt).await
     }
@@ -195,12 +199,24 @@ impl Streamer<'_> {
         storage: &Storage,
     ) -> Result<ClearPart> {
         let Some(last) = position::last(self.repository, source.stream).await? else {
-            let message =
-                format!("repository has no change stream of database \"{}\"", source.database);
+            let message = format!(
+                "repository has no change stream of database \"{}\" of this server, whose system \
+                 identifier is {}",
+                source.database, source.system_identifier
+            );
             return Err(Error::new(ErrorKind::NotFound, message)
-                .hint("Run: pgkeep setup, with the same --repo and -d"));
+                .hint("Connect to the server that the stream was set up on: -d URI")
+                .hint("To begin one of this server, run: pgkeep setup"));
         };
-        let why = match begin::find_slot(watch, &last).await? {
+        let diverged = diverged(replication, source, &last).await?;
+        let found = match diverged {
+            Some(why) => match watch.slot().await? {
+                Some(_) => SlotFound::Lost(why),
+                None => SlotFound::Missing,
+            },
+            None => begin::find_slot(watch, &last).await?,
+        };
+        let why = match found {
             SlotFound::Good => return Ok(last),
             SlotFound::Missing => "the replication slot is gone".to_owned(),
             SlotFound::Lost(why) => {
@@ -225,6 +241,37 @@ impl Streamer<'_> {
         self.progress.event(Event::Warning(warning.clone()));
         self.report.warnings.push(warning);
     }
+}
+
+/// Why a server that was promoted, or recovered to a moment, cannot go on with the stream: it
+/// does not have all that the repository has.
+async fn diverged(
+    replication: &mut ReplicationSession,
+    source: &Source,
+    last: &ClearPart,
+) -> Result<Option<String>> {
+    if source.timeline == last.timeline {
+        return Ok(None);
+    }
+    let left = match source.timeline > last.timeline {
+        true => replication.left_at(source.timeline, last.timeline).await?,
+        false => None,
+    };
+    Ok(match left {
+        Some(left) if last.last <= left.0 => None,
+        Some(left) => Some(format!(
+            "the server is on timeline {} since {left}, and the stream in the repository goes up to \
+             {} on timeline {}",
+            source.timeline,
+            Lsn(last.last),
+            last.timeline
+        )),
+        None => Some(format!(
+            "the server's timeline {} does not come from timeline {}, which the stream in the \
+             repository is of",
+            source.timeline, last.timeline
+        )),
+    })
 }
 
 /// A data key of its own for each day.
@@ -282,6 +329,8 @@ struct Line {
     /// When the first transaction came that waits to be stored.
     first_waiting: Option<Instant>,
     key_since: Instant,
+    /// When it was last said that the slot keeps too much.
+    shouted: Option<Instant>,
 }
 
 impl Line {
@@ -511,24 +560,26 @@ impl Line {
         self.confirm(true).await
     }
 
-    /// Says so when the slot keeps much WAL from being removed, or is about to be lost.
-    fn shout(&self, streamer: &mut Streamer<'_>) {
+    /// Says so, once in a while, when the slot keeps much WAL from being removed, or is about to be
+    /// lost.
+    fn shout(&mut self, streamer: &mut Streamer<'_>) {
         let Some(slot) = &self.sample.slot else { return };
         let limit = streamer.options.max_lag_bytes;
         let told = match slot.wal_status.as_str() {
-            "unreserved" => Some(
-                "the server is about to remove WAL that the stream still needs \
-                 (max_slot_wal_keep_size)"
-                    .to_owned(),
-            ),
-            _ if slot.retained_bytes > limit => Some(format!(
-                "the replication slot keeps {} bytes of WAL on the server, more than {limit}",
+            "unreserved" => "the server is about to remove WAL that the stream still needs: raise \
+                             max_slot_wal_keep_size until the stream has caught up"
+                .to_owned(),
+            _ if slot.retained_bytes > limit => format!(
+                "the replication slot keeps {} bytes of WAL on the server, more than {limit}: if \
+                 that grows, look for long transactions there and for a slow repository; pgkeep \
+                 teardown frees it",
                 slot.retained_bytes
-            )),
-            _ => None,
+            ),
+            _ => return,
         };
-        if let Some(told) = told {
-            streamer.progress.event(Event::Warning(told));
+        if self.shouted.is_none_or(|at| at.elapsed() >= SHOUT_INTERVAL) {
+            self.shouted = Some(Instant::now());
+            streamer.warn(told);
         }
     }
 

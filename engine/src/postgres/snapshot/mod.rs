@@ -6,6 +6,7 @@
 
 mod lock;
 mod privileges;
+mod replay;
 
 use super::settings::Settings;
 use super::{Session, WireSession, literal};
@@ -59,6 +60,9 @@ pub struct SnapshotOptions {
     pub row_security: bool,
     /// Reads rows of foreign tables.
     pub foreign_tables: bool,
+    /// On a standby: holds replay for the moment in which the snapshot is taken, so that
+    /// [`Snapshot::replayed`] is known.
+    pub hold_replay: bool,
 }
 
 impl SnapshotOptions {
@@ -80,7 +84,11 @@ pub struct Snapshot {
     xids: String,
     lsn: u64,
     timeline: u32,
+    replayed: Option<u64>,
 }
+
+/// Of a standby of which it is not known what exactly it had replayed.
+const REPLAYED_UNKNOWN: u64 = 0;
 
 impl Snapshot {
     /// Opens the coordinator's session, begins its transaction and exports the snapshot. The
@@ -91,12 +99,24 @@ impl Snapshot {
     pub async fn open(settings: &Settings, options: &SnapshotOptions) -> Result<Self> {
         let session = Session::connect(settings, "backup").await?;
         session.execute(&options.session_settings(session.major())).await?;
+        let standby = replay::is_standby(&session).await?;
+        let held = match standby && options.hold_replay && options.exported.is_none() {
+            true => replay::Held::begin(&session, settings).await?,
+            false => None,
+        };
         let begin = if options.serializable_deferrable { BEGIN_DEFERRABLE } else { BEGIN };
         session.execute(begin).await?;
         if let Some(name) = &options.exported {
             session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(name))).await?;
         }
         let (lsn, timeline) = position(&session).await?;
+        let replayed = match held {
+            Some(held) => {
+                held.end(&session).await?;
+                Some(lsn)
+            }
+            None => standby.then_some(REPLAYED_UNKNOWN),
+        };
         let rows = session
             .query(
                 "SELECT pg_catalog.pg_export_snapshot() AS name, \
@@ -105,7 +125,7 @@ impl Snapshot {
             .await?;
         let row = only(&rows)?;
         let (name, xids) = (row.text("name")?.to_owned(), row.text("xids")?.to_owned());
-        Ok(Self { name, xids, lsn, timeline, session, options: options.clone() })
+        Ok(Self { name, xids, lsn, timeline, replayed, session, options: options.clone() })
     }
 
     /// The coordinator's session, in its transaction; for reading catalogs.
@@ -127,6 +147,13 @@ impl Snapshot {
     #[must_use]
     pub fn lsn(&self) -> u64 {
         self.lsn
+    }
+
+    /// Of a standby: the position in the WAL up to which exactly it had replayed, and the snapshot
+    /// sees all that committed; 0 where that is not known. Absent of a primary.
+    #[must_use]
+    pub fn replayed(&self) -> Option<u64> {
+        self.replayed
     }
 
     /// The timeline of the WAL that [`Snapshot::lsn`] is a position of; 0 where the role may

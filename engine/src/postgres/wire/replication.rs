@@ -106,6 +106,16 @@ impl ReplicationSession {
         })
     }
 
+    /// Where `timeline`, or one that it came from, left the timeline `left`: what was written on
+    /// that one after is not part of its history. Absent where it did not come from there.
+    ///
+    /// # Errors
+    /// As [`WireSession::execute`].
+    pub async fn left_at(&mut self, timeline: u32, left: u32) -> Result<Option<Lsn>> {
+        let row = self.one(&format!("TIMELINE_HISTORY {timeline}")).await?;
+        Ok(switch_point(row.text("content")?, left))
+    }
+
     /// Makes a permanent logical slot of the plugin pgoutput. Waits for transactions that are
     /// running. `failover` keeps it on standbys too (version 17).
     ///
@@ -177,6 +187,17 @@ impl ReplicationSession {
         only(&rows)?;
         Ok(rows.swap_remove(0))
     }
+}
+
+/// Where a timeline was left, by a history file: lines of a timeline, a position, and why, between
+/// tabs. See `readTimeLineHistory` in the server's sources.
+fn switch_point(history: &str, left: u32) -> Option<Lsn> {
+    let mut lines = history.lines().map(|line| line.trim_start().split('\t'));
+    lines.find_map(|mut fields| {
+        let timeline: u32 = fields.next()?.trim().parse().ok()?;
+        let lsn = fields.next()?.trim().parse().ok()?;
+        (timeline == left).then_some(lsn)
+    })
 }
 
 fn only(rows: &[Row]) -> Result<&Row> {
