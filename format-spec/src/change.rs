@@ -145,7 +145,10 @@ pub fn decode_at(bytes: &[u8], offset: usize) -> Result<Change<'_>, FormatError>
     }
     let member = reader.u32()?;
     let old_len = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-    let unchanged = (0..count).map(|_| reader.u16()).collect::<Result<Vec<_>, _>>()?;
+    let mut unchanged = Vec::new();
+    for _ in 0..count {
+        unchanged.push(reader.u16()?);
+    }
     if unchanged.windows(2).any(|pair| pair[0] >= pair[1]) {
         return Err(invalid("its unchanged values are not in order"));
     }

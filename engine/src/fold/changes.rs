@@ -81,7 +81,10 @@ impl Read {
             if bytes.len() + opened.plain.len() > UNIT_BYTES_MAX {
                 return Err(Error::new(ErrorKind::Damaged, "change is longer than any row"));
             }
-            bytes.extend_from_slice(&opened.plain);
+            match bytes.is_empty() {
+                true => bytes = opened.plain,
+                false => bytes.extend_from_slice(&opened.plain),
+            }
         }
         let offsets = change::offsets(&bytes).map_err(undecodable)?;
         Ok(Self { bytes, offsets })
@@ -96,6 +99,11 @@ impl Read {
             mapping.change(&change, &mut bytes)?;
         }
         Ok(Self { bytes, offsets })
+    }
+
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -116,7 +116,7 @@ impl Stage {
             Some(_) => Kind::Keyed(Keyed::new(hasher, share, self.units.len(), keys)),
             None => Kind::Bag(Bag::new(hasher, share)),
         };
-        let reads: Vec<_> = (0..self.units.len()).rev().map(|unit| self.hashed(unit)).collect();
+        let reads: Vec<_> = (0..self.units.len()).rev().map(|unit| self.ahead(unit)).collect();
         let mut reads = stream::iter(reads).buffered(UNITS_AHEAD);
         let mut truncated = None;
         for number in (0..self.units.len()).rev() {
@@ -146,25 +146,28 @@ impl Stage {
         Ok(Some(Part { stage: self.clone(), kind, truncated, found: AtomicUsize::new(0) }))
     }
 
-    /// Reads a unit and hashes the rows of its changes, beside the caller, who goes on with
-    /// another unit meanwhile.
-    async fn hashed(self: &Arc<Self>, unit: usize) -> Result<Hashed> {
-        let read = Read::unit(&self.recovery, &self.units[unit]).await?;
+    /// As [`Stage::hashed`], beside the caller, who goes on with another unit meanwhile.
+    async fn ahead(self: &Arc<Self>, unit: usize) -> Result<Hashed> {
         let stage = self.clone();
-        let hashing = tokio::task::spawn_blocking(move || {
-            let counts = stage.units[unit].counts(&stage.recovery);
-            let mut scratch = Scratch::default();
-            let none = ChangeHashes { old: None, new: None };
-            let hash = |at| match read.change(counts, at)? {
-                Some(change) => stage.hasher.change(&change, &mut scratch),
-                None => Ok(none),
-            };
-            let hashes = (0..read.len()).map(hash).collect::<Result<_>>()?;
-            Ok(Hashed { read, hashes })
-        });
+        let hashing = tokio::spawn(async move { stage.hashed(unit).await });
         hashing.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "hashing changes did not end").because(error)
         })?
+    }
+
+    /// Reads a unit and hashes the rows of its changes.
+    async fn hashed(&self, unit: usize) -> Result<Hashed> {
+        let read = Read::unit(&self.recovery, &self.units[unit]).await?;
+        let counts = self.units[unit].counts(&self.recovery);
+        let mut scratch = Scratch::default();
+        let mut hashes = Vec::with_capacity(read.len());
+        for at in 0..read.len() {
+            hashes.push(match read.change(counts, at)? {
+                Some(change) => self.hasher.change(&change, &mut scratch)?,
+                None => ChangeHashes { old: None, new: None },
+            });
+        }
+        Ok(Hashed { read, hashes })
     }
 
     fn of_table(&self, error: Error) -> Error {
@@ -223,7 +226,7 @@ impl Part {
         let read = Read::unit(&stage.recovery, &stage.units[unit]).await;
         let read = read.map_err(|error| stage.of_table(error))?;
         let counts = stage.units[unit].counts(&stage.recovery);
-        let mut rows = Vec::new();
+        let mut rows = Vec::with_capacity(read.bytes());
         match &self.kind {
             Kind::Keyed(keyed) => {
                 let change = |at| read.change(counts, at);
