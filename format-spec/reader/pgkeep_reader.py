@@ -1,4 +1,4 @@
-"""Reads pgkeep repositories: lists backups and writes a table's rows as CSV.
+"""Reads pgkeep repositories: lists backups, writes a table's rows as CSV and its changes as JSON.
 
 Written from FORMAT.md alone, to show that the text suffices: a folder or a single file,
 sealed or not, with every check that the text asks for. It changes nothing, opens keys with
@@ -7,9 +7,11 @@ the age identity file, and knows rows in COPY text only.
     pgkeep_reader.py REPOSITORY --identity FILE list
     pgkeep_reader.py REPOSITORY --identity FILE show BACKUP
     pgkeep_reader.py REPOSITORY --identity FILE csv BACKUP SCHEMA.TABLE > table.csv
+    pgkeep_reader.py REPOSITORY --identity FILE changes STREAM SCHEMA.TABLE
 """
 
 import argparse
+import json
 import os
 import re
 import struct
@@ -29,8 +31,9 @@ PLAIN_MAX, STORED_MAX = 16 << 20, (16 << 20) + (64 << 10)
 PACK_MAX, PACK_FRAMES_MAX = 1 << 30, 1 << 18
 BODY_MAX, CLEAR_MAX, KEY_MAX = 512 << 20, 256 << 20, 1 << 20
 NESTING_MAX, INLINE_MAX, OBJECTS_MAX, PARTIES_MAX = 16, 16, 1 << 20, 1024
-CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE = 1, 2, 3, 4, 5
-ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
+CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE, SEGMENT = 1, 2, 3, 4, 5, 6
+ROWS, ENTRIES, LIST, SEALED, FOOTER, CHANGES = 1, 2, 3, 4, 5, 6
+ACTIONS = {1: "insert", 2: "update", 3: "delete", 4: "truncate"}
 FRAME_TYPES, SECRETS_ID = {*range(1, 8), *range(128, 256)}, b"\xff" * 16
 
 
@@ -103,6 +106,17 @@ CLEAR = {1: ("id", 16), 2: ("features", [str]), 3: ("kind", U64), 6: ("finished_
 SEALED_PART = {1: ("databases", [{1: ("name", str), 5: ("entries_stream", U32)}]), 3: ("server_version", U32)}
 DATA = {1: ("stream", U32), 2: ("encoding", U64), 3: ("columns", [str]), 4: ("rows", U64), 5: ("bytes", U64)}
 ENTRY = {1: ("kind", str), 3: ("schema?", str), 4: ("name", str), 10: ("data?", DATA)}
+CHANGE_CHUNK = {1: ("id", 32), 2: ("pack", U64), 3: ("offset", U64), 4: ("stored_len", U64), 5: ("continues", bool)}
+SEGMENT_CLEAR = {
+    1: ("id", 16), 2: ("features", [str]), 3: ("stream", 16), 4: ("first", U64), 5: ("last", U64),
+    6: ("transactions", U64), 9: ("begins", bool), 12: ("keys", [16]), 13: ("packs", [16])}
+COLUMN = {1: ("name", str), 4: ("is_key", bool)}
+SEGMENT_SEALED = {
+    1: ("begin?", {1: ("snapshot", str), 3: ("database", str), 5: ("encoding", str)}),
+    2: ("transactions", [{1: ("xid", U64), 2: ("lsn", U64), 3: ("end", U64), 4: ("time", int)}]),
+    3: ("relations", [{1: ("oid", U64), 2: ("schema", str), 3: ("name", str), 5: ("columns", [COLUMN])}]),
+    4: ("runs", [{1: ("relation", U64), 2: ("chunks", [CHANGE_CHUNK]), 3: ("changes", U64), 4: ("bytes", U64)}]),
+    5: ("rolled_back?", [U64])}
 DIRECTORY = {1: ("objects", [{1: ("name", str), 2: ("offset", U64), 3: ("length", U64)}])}
 
 
@@ -457,7 +471,105 @@ class Backup:
              f"the backup says {data['rows']} rows, {data['bytes']} bytes")
 
 
+class Segment:
+    """One segment of a change stream, and its changes."""
+
+    def __init__(self, repository, name):
+        self.repository, self.name = repository, name
+        stream, first, last, own_id = re.split("[/-]", name)[1:]
+        body = repository.signed(name, SEGMENT, bytes.fromhex(own_id))
+        (size,) = layout(name, "<I", body)
+        need(size <= min(CLEAR_MAX, len(body) - 4), f"{name}: the clear part is too long")
+        self.clear = structured(name, body[4:4 + size], SEGMENT_CLEAR)
+        need((self.clear["stream"].hex(), self.clear["first"], self.clear["last"], self.clear["id"].hex())
+             == (stream, int(first, 16), int(last, 16), own_id), f"{name} is another segment than its name says")
+        header, _, plain = repository.open_frame(f"{name}: sealed part", body[4 + size:])
+        need(header.frame_type == SEALED, f"{name}: the sealed part is a frame of another type")
+        self.sealed = structured(name, plain, SEGMENT_SEALED)
+        need(len(self.sealed["transactions"]) == self.clear["transactions"], f"{name}: transactions are missing")
+        need((self.sealed["begin"] is not None) == self.clear["begins"], f"{name} begins a run, and does not")
+
+    def changes(self, table):
+        """The changes of a table that count, in their order."""
+        rolled_back = self.sealed["rolled_back"]
+        for run in self.sealed["runs"]:
+            need(run["relation"] < len(self.sealed["relations"]), f"{self.name}: a run is of no table")
+            relation = self.sealed["relations"][run["relation"]]
+            if relation["oid"] == 0 or f"{relation['schema']}.{relation['name']}" != table:
+                continue
+            data = b"".join(self.chunk(chunk) for chunk in run["chunks"])
+            need(len(data) == run["bytes"], f"{self.name}: a run has another length than it says")
+            at = 0
+            while at < len(data):
+                (size,) = layout("change", "<I", data, at)
+                member, change = change_of(data[at + 4:at + 4 + size], size, relation["columns"])
+                at += 4 + size
+                if rolled_back is None:
+                    need(member < self.clear["transactions"], "a change is of no transaction")
+                elif member in rolled_back:
+                    continue
+                transaction = self.sealed["transactions"][member if rolled_back is None else 0]
+                yield {"xid": transaction["xid"], **change}
+
+    def chunk(self, chunk):
+        need(chunk["pack"] < len(self.clear["packs"]), f"{self.name} refers to no pack")
+        pack = self.clear["packs"][chunk["pack"]].hex()
+        what = f"changes/{pack[:2]}/{pack} at {chunk['offset']}"
+        data = self.repository.store.read(f"changes/{pack[:2]}/{pack}", chunk["offset"], 96 + chunk["stored_len"])
+        header, flags, plain = self.repository.open_frame(what, data)
+        need((header.frame_type, header.chunk, flags) == (CHANGES, chunk["id"], int(chunk["continues"])),
+             f"{what} is another chunk than the segment says")
+        return plain
+
+
+def change_of(data, size, columns):
+    """A change: its member, and what it did as JSON has it."""
+    need(len(data) == size, "a change is truncated")
+    action, flags, count, member, old_len = layout("change", "<BBHII", data)
+    need(action in ACTIONS and flags < 8 and (flags & 3) != 2 and (count > 0) == (flags >= 4),
+         "a change has an unknown action or flags")
+    unchanged = layout("change", f"<{count}H", data, 12)
+    need(sorted(set(unchanged)) == list(unchanged) and all(at < len(columns) for at in unchanged)
+         and 12 + 2 * count + old_len <= size, "a change is not valid")
+    start = 12 + 2 * count
+    names = [column["name"] for column in columns]
+    of_old = names if flags & 2 else [column["name"] for column in columns if column["is_key"]]
+    old = dict(zip(of_old, values(data[start:start + old_len], len(of_old)))) if flags & 1 else {}
+    new = dict(zip(names, values(data[start + old_len:], len(names)))) if action < 3 else {}
+    for at in unchanged:
+        need(new.pop(names[at]) is None, "a change has a value that is unchanged")
+    return member, {"action": ACTIONS[action], "old": old, "new": new, "unchanged": [names[at] for at in unchanged]}
+
+
+def values(row, count):
+    """The values of a line of COPY text, None for NULL."""
+    fields = row.split(b"\t")
+    need(len(fields) == count, "a row has another number of columns")
+    return [None if field == b"\\N" else unescaped(field).decode("utf-8", "replace") for field in fields]
+
+
+def segments(repository, stream):
+    """The segments of a stream: of each run, each where the one before it ends."""
+    names = repository.store.names(f"streams/{stream}[0-9a-f]*/[0-9a-f]{{16}}-[0-9a-f]{{16}}-[0-9a-f]{{32}}")
+    bounds = [(int(name.split("/")[2][:16], 16), int(name.split("/")[2][17:33], 16), name) for name in names]
+    need(bounds and len({name.split("/")[1] for name in names}) == 1, "name one stream of the repository")
+    for first, last, name in bounds:
+        begin = Segment(repository, name) if first == last else None
+        if begin is None or not begin.clear["begins"]:
+            continue
+        at = last
+        while following := sorted(one for one in bounds if one[0] == at < one[1]):
+            on = [one for one in following if any(other[0] == one[1] for other in bounds)]
+            at, name = (on or following[-1:])[0][1:]
+            yield Segment(repository, name)
+
+
 ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+def unescaped(field):
+    """The value of a field of COPY text that is not NULL."""
+    return re.sub(rb"\\(.?)", lambda found: ESCAPES.get(found[1], found[1]), field, flags=re.DOTALL)
 
 
 def csv_line(row, columns):
@@ -466,7 +578,7 @@ def csv_line(row, columns):
     need(len(fields) == columns, f"a row has {len(fields)} fields instead of {columns}")
     out = []
     for field in fields:
-        value = re.sub(rb"\\(.?)", lambda found: ESCAPES.get(found[1], found[1]), field, flags=re.DOTALL)
+        value = unescaped(field)
         if field == b"\\N":
             value = b""
         elif not value or re.search(rb'[",\r\n]', value) or (columns == 1 and value == b"\\."):
@@ -480,8 +592,8 @@ def run(arguments):
     parser.add_argument("repository")
     parser.add_argument("--identity", required=True)
     parser.add_argument("--database", help="which one, of a backup of several")
-    parser.add_argument("command", choices=("list", "show", "csv"))
-    parser.add_argument("backup", nargs="?", default="", help="the first digits of its id")
+    parser.add_argument("command", choices=("list", "show", "csv", "changes"))
+    parser.add_argument("backup", nargs="?", default="", help="the first digits of its id, or of a stream's")
     parser.add_argument("table", nargs="?")
     options = parser.parse_args(arguments)
     with open(options.identity, encoding="utf-8", errors="replace") as file:
@@ -489,6 +601,11 @@ def run(arguments):
     if options.command == "list":
         for clear in sorted(repository.backups(), key=lambda clear: (clear["finished_at"], clear["id"])):
             print(clear["id"].hex(), clear["finished_at"], *(f"{tag['key']}={tag['value']}" for tag in clear["tags"]))
+        return
+    if options.command == "changes":
+        for segment in segments(repository, options.backup):
+            for change in segment.changes(options.table):
+                print(json.dumps(change))
         return
     backup = Backup(repository, options.backup, options.database)
     with_rows = {f"{entry['schema']}.{entry['name']}": entry["data"] for entry in backup.entries if entry["data"]}

@@ -60,6 +60,49 @@ fn a_stranger_is_told_when_a_byte_was_changed() {
     assert!(said.contains("wrong checksum") && !said.contains("Traceback"), "{said}");
 }
 
+#[test]
+fn changes_are_read_by_a_stranger_as_pgkeep_reads_them() {
+    let settings = [("logical_decoding_work_mem", "64kB")];
+    let server = crate::moments::dedicated_with(18, &settings);
+    let source = server.database();
+    source.query(
+        "CREATE TABLE t (id int PRIMARY KEY, body text, n int);
+         ALTER TABLE t ALTER body SET STORAGE EXTERNAL;
+         CREATE TABLE u (n int, v text)",
+    );
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "--keyless", "full", "-d", &source.uri()]).ok();
+    for change in [
+        "INSERT INTO t SELECT i, repeat('b', 3000), i FROM generate_series(1, 20) i",
+        "UPDATE t SET n = NULL WHERE id % 2 = 0; UPDATE t SET id = id + 100 WHERE id % 5 = 0",
+        "BEGIN; SAVEPOINT s; INSERT INTO t SELECT i, '', 0 FROM generate_series(1000, 9000) i;
+           ROLLBACK TO s; INSERT INTO t SELECT i, '', 0 FROM generate_series(2000, 9000) i; COMMIT",
+        "INSERT INTO u VALUES (1, E'tab\\t, newline\\n, \\\\N'), (NULL, ''); DELETE FROM u WHERE n = 1",
+        "ALTER TABLE t RENAME n TO number; DELETE FROM t WHERE id = 105; TRUNCATE u",
+    ] {
+        source.query(change);
+    }
+    crate::moments::catch_up(&repository, &source);
+    let (place, identity) = (repository.directory(), repository.identity());
+    let fields = ["xid", "action", "old", "new", "unchanged"];
+    let parsed = |text: String| -> Vec<serde_json::Value> {
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        lines.collect()
+    };
+    for (table, least) in [("t", 7000), ("u", 4)] {
+        let name = format!("public.{table}");
+        let read = parsed(reader(&place, &identity, &["changes", "", &name]).ok().stdout_text());
+        let mut told = parsed(repository.run(["log", "--json", "-t", table]).ok().stdout_text());
+        assert_eq!(told.pop().expect("a summary")["message_type"], "summary");
+        told.reverse();
+        assert!(read.len() >= least, "{} changes", read.len());
+        assert_eq!(read.len(), told.len());
+        for (read, told) in read.iter().zip(&told) {
+            assert!(fields.iter().all(|field| read[field] == told[field]), "{read}\n{told}");
+        }
+    }
+}
+
 /// A table and the columns that a backup has rows of.
 #[derive(Debug)]
 struct Table {

@@ -221,7 +221,7 @@ pub(super) fn joins(database: &Database, run: &Run, begins: &Visible) -> Result<
 struct Sampled {
     /// All of them.
     sequences: Option<Vec<SequenceState>>,
-    unpublished: HashSet<u32>,
+    unpublished: Option<HashSet<u32>>,
 }
 
 /// The first segment that may have something which was not `seen`.
@@ -256,7 +256,20 @@ async fn used(
         let before = if from + number == cut.segments { cut.transactions } else { usize::MAX };
         segments.extend(reduce(segment, from + number, before, seen, &mut sampled, &mut versions)?);
     }
+    // What is not told is what was told before, and that may be before what the backup lacks.
+    let mut at = if to > from { from } else { 0 };
+    while at > 0 && (sampled.sequences.is_none() || sampled.unpublished.is_none()) {
+        at -= 1;
+        let segment = run.read(repository, at).await?;
+        let sealed = segment.sealed_part()?;
+        sampled.sequences = sampled.sequences.or_else(|| sealed.sequences.clone());
+        sampled.unpublished = sampled.unpublished.or_else(|| unpublished(sealed));
+    }
     Ok((segments, sampled))
+}
+
+fn unpublished(sealed: &SealedPart) -> Option<HashSet<u32>> {
+    sealed.unpublished.as_ref().map(|tables| tables.iter().copied().collect())
 }
 
 /// Keeps one of the many equal versions that segments repeat.
@@ -290,8 +303,8 @@ fn reduce(
     if let Some(sequences) = &sealed.sequences {
         sampled.sequences = Some(sequences.clone());
     }
-    if let Some(tables) = &sealed.unpublished {
-        sampled.unpublished = tables.iter().copied().collect();
+    if let Some(tables) = unpublished(&sealed) {
+        sampled.unpublished = Some(tables);
     }
     if sealed.transactions.iter().take(before).all(|transaction| seen.has(transaction)) {
         return Ok(None);
@@ -379,7 +392,7 @@ impl Recovery {
     /// Whether the changes of a table were not in the stream: it is as the backup has it.
     #[must_use]
     pub fn is_unpublished(&self, table: u32) -> bool {
-        self.sampled.unpublished.contains(&table)
+        self.sampled.unpublished.as_ref().is_some_and(|tables| tables.contains(&table))
     }
 
     /// Tables with changes that count: OID and what they were last called.

@@ -37,6 +37,10 @@ const SEGMENTS_AHEAD: usize = 4;
 /// each segment.
 const LOOK_WHEN_ENDING: Duration = Duration::from_millis(200);
 
+/// Of so many segments one says where sequences stand even if that has not changed: who looks for
+/// it reads no more.
+const SAMPLE_SEGMENTS: u32 = 64;
+
 /// How often it is said that the slot keeps too much.
 const SHOUT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -181,6 +185,7 @@ impl Streamer<'_> {
             sample,
             stored_sequences: None,
             stored_unpublished: None,
+            since_sample: 0,
             writing: None,
             last_stored: Instant::now(),
             first_waiting: None,
@@ -324,6 +329,8 @@ struct Line {
     sample: Sample,
     stored_sequences: Option<Vec<SequenceState>>,
     stored_unpublished: Option<Vec<u32>>,
+    /// Segments since both were stored whether they had changed or not.
+    since_sample: u32,
     writing: Option<JoinHandle<Result<ClearPart>>>,
     last_stored: Instant,
     /// When the first transaction came that waits to be stored.
@@ -462,6 +469,11 @@ impl Line {
         self.known_until = self.known_until.max(time.unwrap_or_default());
         // Asked after the last transaction came: no row has a value that is ahead of it.
         self.sample = self.watch.sample().await?;
+        self.since_sample += 1;
+        if self.since_sample >= SAMPLE_SEGMENTS {
+            (self.stored_sequences, self.stored_unpublished) = (None, None);
+            self.since_sample = 0;
+        }
         if self.stored_sequences.as_ref() != Some(&self.sample.sequences) {
             sealed.sequences = Some(self.sample.sequences.clone());
             self.stored_sequences.clone_from(&sealed.sequences);
