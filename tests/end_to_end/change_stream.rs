@@ -143,7 +143,7 @@ fn transaction(random: &mut Random, worker: u64, number: u64, defines: bool) -> 
 }
 
 /// What one session does.
-pub(crate) fn script(seed: u64, worker: u64, transactions: u64, defines: bool) -> String {
+fn script(seed: u64, worker: u64, transactions: u64, defines: bool) -> String {
     let mut random = Random(seed + worker * 7919 + 1);
     let mut script = "SET lock_timeout = '2s';\n".to_owned();
     for number in 0..transactions {
@@ -154,7 +154,7 @@ pub(crate) fn script(seed: u64, worker: u64, transactions: u64, defines: bool) -
 
 /// Sessions that change rows until they are dropped. Errors (a deadlock, a key that is there)
 /// only roll a transaction back.
-pub(crate) struct Workload(Vec<Child>);
+struct Workload(Vec<Child>);
 
 impl Workload {
     fn begin(source: &Database<'_>, seed: u64, transactions: u64, defines: bool) -> Self {
@@ -163,7 +163,7 @@ impl Workload {
     }
 
     /// One session for each script.
-    pub(crate) fn run(source: &Database<'_>, scripts: impl Iterator<Item = String>) -> Self {
+    fn run(source: &Database<'_>, scripts: impl Iterator<Item = String>) -> Self {
         let session = |script: String| {
             let mut psql = source.psql_command();
             let psql =
@@ -178,13 +178,6 @@ impl Workload {
             child
         };
         Self(scripts.map(session).collect())
-    }
-
-    /// Waits until all is done.
-    pub(crate) fn end(mut self) {
-        for child in &mut self.0 {
-            child.wait().expect("psql to end");
-        }
     }
 
     fn is_over(&mut self) -> bool {

@@ -122,7 +122,6 @@ fn options(args: &BackupArgs) -> Result<BackupOptions> {
             serializable_deferrable: args.serializable_deferrable,
             row_security: args.enable_row_security,
             foreign_tables,
-            hold_replay: false,
         },
     })
 }

@@ -170,6 +170,9 @@ async fn run_with(
     }
 }
 
+/// Of a standby it is not known what exactly it had replayed: such a backup joins no stream.
+const REPLAYED_UNKNOWN: u64 = 0;
+
 /// The steps of a backup.
 async fn take(
     repository: &Repository,
@@ -181,10 +184,6 @@ async fn take(
     let started_at = clock::now_micros();
     progress.event(Event::Phase("connecting".to_owned()));
     let secrets = repository.secrets()?.clone();
-    let mut options = options.clone();
-    // A backup joins a change stream where it is known which commits it sees.
-    options.snapshot.hold_replay = !repository.segment_names(None).await?.is_empty();
-    let options = &options;
     let (databases, mut warnings) = source::databases(settings, options).await?;
     warnings.iter().for_each(|warning| progress.event(Event::Warning(warning.clone())));
     let mut databases = databases.into_iter();
@@ -192,6 +191,12 @@ async fn take(
     // Before anything is written: what refuses a backup refuses it here.
     let first = Source::open(&first, options, progress).await?;
     let server = Server::of(&first);
+    if first.snapshot.is_standby() && !repository.segment_names(None).await?.is_empty() {
+        let warning = "the backup joins no change stream: a standby does not tell exactly which \
+                       commits it sees; take one of the primary for that";
+        progress.event(Event::Warning(warning.to_owned()));
+        warnings.push(warning.to_owned());
+    }
     let globals = globals(first.snapshot.session(), options, progress, &mut warnings).await?;
 
     progress.event(Event::Phase("reading the repository's index".to_owned()));
@@ -354,7 +359,7 @@ async fn copy(
             encoding: catalog.database.encoding,
             snapshot: snapshot.xids().to_owned(),
             lsn: snapshot.lsn(),
-            replayed: snapshot.replayed(),
+            replayed: snapshot.is_standby().then_some(REPLAYED_UNKNOWN),
             entries_stream: streams.store_entries(&catalog.entries).await?,
         });
         copied.warnings.extend(catalog.warnings);

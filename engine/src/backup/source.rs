@@ -54,13 +54,6 @@ impl Source {
             catalog.warnings =
                 warnings.map(|warning| format!("database \"{name}\": {warning}")).collect();
         }
-        if options.snapshot.hold_replay && snapshot.replayed() == Some(0) {
-            catalog.warnings.push(
-                "the backup joins no change stream: it is of a standby whose replay could not be \
-                 held for a moment (pg_wal_replay_pause)"
-                    .to_owned(),
-            );
-        }
         for warning in &catalog.warnings {
             progress.event(Event::Warning(warning.clone()));
         }

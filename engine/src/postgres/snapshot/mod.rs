@@ -6,7 +6,6 @@
 
 mod lock;
 mod privileges;
-mod replay;
 
 use super::settings::Settings;
 use super::{Session, WireSession, literal};
@@ -60,9 +59,6 @@ pub struct SnapshotOptions {
     pub row_security: bool,
     /// Reads rows of foreign tables.
     pub foreign_tables: bool,
-    /// On a standby: holds replay for the moment in which the snapshot is taken, so that
-    /// [`Snapshot::replayed`] is known.
-    pub hold_replay: bool,
 }
 
 impl SnapshotOptions {
@@ -84,11 +80,8 @@ pub struct Snapshot {
     xids: String,
     lsn: u64,
     timeline: u32,
-    replayed: Option<u64>,
+    is_standby: bool,
 }
-
-/// Of a standby of which it is not known what exactly it had replayed.
-const REPLAYED_UNKNOWN: u64 = 0;
 
 impl Snapshot {
     /// Opens the coordinator's session, begins its transaction and exports the snapshot. The
@@ -99,24 +92,12 @@ impl Snapshot {
     pub async fn open(settings: &Settings, options: &SnapshotOptions) -> Result<Self> {
         let session = Session::connect(settings, "backup").await?;
         session.execute(&options.session_settings(session.major())).await?;
-        let standby = replay::is_standby(&session).await?;
-        let held = match standby && options.hold_replay && options.exported.is_none() {
-            true => replay::Held::begin(&session, settings).await?,
-            false => None,
-        };
         let begin = if options.serializable_deferrable { BEGIN_DEFERRABLE } else { BEGIN };
         session.execute(begin).await?;
         if let Some(name) = &options.exported {
             session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(name))).await?;
         }
-        let (lsn, timeline) = position(&session).await?;
-        let replayed = match held {
-            Some(held) => {
-                held.end(&session).await?;
-                Some(lsn)
-            }
-            None => standby.then_some(REPLAYED_UNKNOWN),
-        };
+        let Position { lsn, timeline, is_standby } = position(&session).await?;
         let rows = session
             .query(
                 "SELECT pg_catalog.pg_export_snapshot() AS name, \
@@ -125,7 +106,7 @@ impl Snapshot {
             .await?;
         let row = only(&rows)?;
         let (name, xids) = (row.text("name")?.to_owned(), row.text("xids")?.to_owned());
-        Ok(Self { name, xids, lsn, timeline, replayed, session, options: options.clone() })
+        Ok(Self { name, xids, lsn, timeline, is_standby, session, options: options.clone() })
     }
 
     /// The coordinator's session, in its transaction; for reading catalogs.
@@ -149,11 +130,10 @@ impl Snapshot {
         self.lsn
     }
 
-    /// Of a standby: the position in the WAL up to which exactly it had replayed, and the snapshot
-    /// sees all that committed; 0 where that is not known. Absent of a primary.
+    /// Whether the server is a standby, of which [`Snapshot::xids`] does not tell all.
     #[must_use]
-    pub fn replayed(&self) -> Option<u64> {
-        self.replayed
+    pub fn is_standby(&self) -> bool {
+        self.is_standby
     }
 
     /// The timeline of the WAL that [`Snapshot::lsn`] is a position of; 0 where the role may
@@ -236,8 +216,14 @@ impl Snapshot {
     }
 }
 
-/// Where in the WAL the server is, and on which timeline.
-async fn position(session: &Session) -> Result<(u64, u32)> {
+/// Where in the WAL a server is.
+struct Position {
+    lsn: u64,
+    timeline: u32,
+    is_standby: bool,
+}
+
+async fn position(session: &Session) -> Result<Position> {
     let rows = session
         .query(
             "SELECT r.standby, \
@@ -252,7 +238,7 @@ async fn position(session: &Session) -> Result<(u64, u32)> {
         )
         .await?;
     let row = only(&rows)?;
-    let lsn = row.parse("lsn")?;
+    let (lsn, is_standby) = (row.parse("lsn")?, row.bool("standby")?);
     let timeline = match row.optional("timeline")? {
         Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).map_err(|error| {
             Error::new(ErrorKind::Server, "server names WAL files in a way that is not known")
@@ -265,7 +251,7 @@ async fn position(session: &Session) -> Result<(u64, u32)> {
         }
         None => 0,
     };
-    Ok((lsn, timeline))
+    Ok(Position { lsn, timeline, is_standby })
 }
 
 fn only(rows: &[super::Row]) -> Result<&super::Row> {
