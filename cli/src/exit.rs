@@ -80,6 +80,7 @@ pub(crate) const fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::Server => "server",
         ErrorKind::Privilege => "privilege",
         ErrorKind::LockTimeout => "lock_timeout",
+        ErrorKind::Changed => "changed",
         ErrorKind::UnsupportedServer => "unsupported_server",
         ErrorKind::Interrupted => "interrupted",
         ErrorKind::Internal => "internal",

@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Privilege,
     /// A lock could not be had in time.
     LockTimeout,
+    /// What was to be read was changed by somebody else meanwhile.
+    Changed,
     /// A server of a version that is not supported.
     UnsupportedServer,
     /// The user stopped it.

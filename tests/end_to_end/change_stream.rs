@@ -6,6 +6,7 @@ use crate::definitions::{assert_same_schema, schema};
 use crate::logins::{block_on, settings};
 use crate::moments::{Known, TABLES, catch_up, dedicated_with, tables};
 use crate::repository;
+use crate::sessions::eventually;
 use pgkeep_engine::postgres::Session;
 use pgkeep_tests::{Database, Repository, Server};
 use std::io::Write;
@@ -208,6 +209,9 @@ fn look(source: &Database<'_>) -> Looked {
         let mut holder = Session::connect(&settings, "test").await.unwrap();
         holder.execute(&format!("SELECT pg_advisory_lock({MOMENT})")).await.unwrap();
         let looked = Looked { known: crate::moments::now(source), schema: schema(source) };
+        // Flushes the WAL up to the moment: of a server that is killed, later commits would
+        // take the place of what was not.
+        holder.execute("SELECT pg_logical_emit_message(true, 'flush', '')").await.unwrap();
         holder.close().await;
         looked
     })
@@ -310,6 +314,16 @@ fn random_workload_of_postgresql_14_comes_back_on_18() {
     random_workload_comes_back(14, 18);
 }
 
+/// Ends what killed sessions left prepared, whose locks others would wait for.
+fn end_prepared(source: &Database<'_>, random: &mut Random) {
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'psql' AND pid <> pg_backend_pid()";
+    eventually(source, sessions, "0");
+    for name in source.query("SELECT gid FROM pg_prepared_xacts ORDER BY 1").lines() {
+        source.query(&format!("{} PREPARED '{name}'", random.of(&["COMMIT", "ROLLBACK"])));
+    }
+}
+
 /// The database that outlives its server's kills; it goes with the server.
 fn adopt(server: &Server) -> ManuallyDrop<Database<'_>> {
     ManuallyDrop::new(Database::adopt(server, "killed"))
@@ -329,6 +343,7 @@ fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
     let mut known = Vec::new();
     for round in 0..50 {
         let source = adopt(&server);
+        end_prepared(&source, &mut random);
         let streamer = Streamer::begin(&repository, &source.uri());
         let mut workload = Workload::begin(&source, seed + round, 40, true);
         for _ in 0..random.next(3) {
@@ -348,6 +363,7 @@ fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
         }
     }
     let source = adopt(&server);
+    end_prepared(&source, &mut random);
     known.push(look(&source));
     catch_up(&repository, &source);
     let _ = repository.run(["verify", "-q"]).ok();

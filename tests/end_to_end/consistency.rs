@@ -1,11 +1,18 @@
 //! A backup is of one moment, whatever is being written meanwhile.
 
+use crate::logins::{block_on, settings};
 use crate::repository;
-use pgkeep_tests::{Database, Server, every_major};
+use crate::sessions::eventually;
+use pgkeep_engine::postgres::Session;
+use pgkeep_tests::{Database, Repository, Server, every_major};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-every_major!(balances_equal_history_while_pgbench_writes);
+every_major!(
+    balances_equal_history_while_pgbench_writes,
+    tables_rewritten_while_a_backup_waits_for_them_come_whole,
+    tables_renamed_or_dropped_while_a_backup_waits_are_looked_for_again,
+);
 
 /// Writes with four connections until it is dropped.
 struct Pgbench(Child);
@@ -88,4 +95,80 @@ fn uncommitted_and_later_rows_stay_out() {
     repository.restore(&copy.uri(), &[]);
     assert_eq!(copy.query("SELECT count(*), min(id), max(id) FROM t"), "1000|1|1000\n");
     assert_eq!(copy.query("SELECT obj_description('t'::regclass)"), "\n");
+}
+
+/// Begins a backup while a transaction of another session holds locks, and ends that
+/// transaction as soon as the backup waits for it.
+fn backup_while(source: &Database<'_>, repository: &Repository, change: &str) {
+    block_on(async {
+        let settings = settings(&source.uri()).unwrap();
+        let mut other = Session::connect(&settings, "other").await.unwrap();
+        other.execute(&format!("BEGIN; {change}")).await.unwrap();
+        let mut command = repository.command();
+        command.args(["backup", "-q", "-d", &source.uri()]);
+        let mut backup = command.spawn().unwrap();
+        let waiting = format!(
+            "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+             WHERE NOT l.granted AND a.datname = '{}'",
+            source.name()
+        );
+        eventually(source, &waiting, "t");
+        other.execute("COMMIT").await.unwrap();
+        assert!(backup.wait().unwrap().success());
+        other.close().await;
+    });
+}
+
+fn tables_rewritten_while_a_backup_waits_for_them_come_whole(server: &Server) {
+    let source = server.database();
+    source.query(
+        "CREATE TABLE a AS SELECT i FROM generate_series(1, 100) i; CREATE TABLE b (i int);
+         CREATE TABLE c AS SELECT i FROM generate_series(1, 100) i;",
+    );
+    let repository = repository();
+    // A snapshot older than this would see no row of `a`, of `b` or of `c`.
+    let change = "INSERT INTO b SELECT i FROM a; TRUNCATE a; ALTER TABLE c ALTER i TYPE bigint";
+    backup_while(&source, &repository, change);
+    let copy = server.database();
+    repository.restore(&copy.uri(), &[]);
+    let counts = "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b),
+                  (SELECT count(*) FROM c), (SELECT pg_typeof(i) FROM c LIMIT 1)";
+    assert_eq!(copy.query(counts), "0|100|100|bigint\n");
+}
+
+fn tables_renamed_or_dropped_while_a_backup_waits_are_looked_for_again(server: &Server) {
+    let source = server.database();
+    source.query("CREATE TABLE a (i int); CREATE TABLE b (i int); CREATE TABLE c (j int)");
+    let repository = repository();
+    let change = "ALTER TABLE a RENAME TO d; ALTER TABLE c RENAME TO a; DROP TABLE b";
+    backup_while(&source, &repository, change);
+    let copy = server.database();
+    repository.restore(&copy.uri(), &[]);
+    let columns = "SELECT attrelid::regclass || '.' || attname FROM pg_attribute
+                   JOIN pg_class c ON c.oid = attrelid
+                   WHERE relnamespace = 'public'::regnamespace AND attnum > 0 ORDER BY 1";
+    assert_eq!(copy.query(columns), "a.j\nd.i\n");
+}
+
+#[test]
+fn a_given_snapshot_that_lost_a_tables_rows_is_refused() {
+    let server = Server::shared(18);
+    let source = server.database();
+    source.query("CREATE TABLE kept (i int); CREATE TABLE \"Gone\" AS SELECT 1 AS i");
+    let repository = repository();
+    block_on(async {
+        let settings = settings(&source.uri()).unwrap();
+        let mut other = Session::connect(&settings, "other").await.unwrap();
+        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+        let rows = other.query("SELECT pg_export_snapshot() AS name").await.unwrap();
+        let name = rows[0].text("name").unwrap().to_owned();
+        source.query("TRUNCATE \"Gone\"");
+        let run = ["backup", "--json", "-d", &source.uri(), "--snapshot", &name];
+        let refused = repository.run(run).code(1).stderr;
+        for part in ["\\\"Gone\\\" was rewritten", "\"kind\":\"changed\"", "new snapshot"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        let _ = repository.run(run.iter().chain(&["-T", "\"Gone\""])).ok();
+        other.close().await;
+    });
 }

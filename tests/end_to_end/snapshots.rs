@@ -2,8 +2,8 @@
 
 use crate::logins::{block_on, settings};
 use crate::sessions::eventually;
-use pgkeep_engine::ErrorKind;
-use pgkeep_engine::postgres::{Session, Snapshot, SnapshotOptions, WireSession};
+use pgkeep_engine::postgres::{Coordinator, Session, Snapshot, SnapshotOptions, WireSession};
+use pgkeep_engine::{ErrorKind, Result};
 use pgkeep_tests::{Database, Server, every_major};
 use std::time::Duration;
 
@@ -27,6 +27,12 @@ fn table(name: &str) -> (String, String) {
 
 async fn open(database: &Database<'_>) -> Snapshot {
     Snapshot::open(&settings(&database.uri()).unwrap(), &SnapshotOptions::default()).await.unwrap()
+}
+
+async fn lock(uri: &str, tables: &[(String, String)], timeout: Duration) -> Result<Snapshot> {
+    let settings = settings(uri).unwrap();
+    let coordinator = Coordinator::connect(&settings, &SnapshotOptions::default()).await.unwrap();
+    coordinator.lock_and_look(tables, timeout).await
 }
 
 fn workers_see_what_the_coordinator_saw(server: &Server) {
@@ -97,8 +103,8 @@ fn a_lock_that_cannot_be_had_names_who_is_in_the_way(server: &Server) {
         let tables = [table("free"), table("held \"fast")];
         let patience = Duration::from_millis(300);
 
-        let snapshot = open(&database).await;
-        let of_coordinator = snapshot.lock(&tables, patience).await.unwrap_err();
+        let uri = database.uri();
+        let of_coordinator = lock(&uri, &tables, patience).await.err().unwrap();
         let snapshot = open(&database).await;
         let mut wire = snapshot.join().await.unwrap();
         let of_worker = snapshot.lock_on(&mut wire, &tables, patience).await.unwrap_err();
@@ -126,14 +132,12 @@ fn a_lock_that_cannot_be_had_names_who_is_in_the_way(server: &Server) {
         let queued = "SELECT count(*) FROM pg_locks WHERE NOT granted \
                       AND relation = 'free'::regclass";
         eventually(&database, queued, "1");
-        let snapshot = open(&database).await;
-        let error = snapshot.lock(&[table("free")], patience).await.unwrap_err();
+        let error = lock(&uri, &[table("free")], patience).await.err().unwrap();
         let said = error.to_string();
         assert!(said.contains("pgkeep queue") && said.contains("waiting for a lock"), "{said}");
         holder.execute("COMMIT").await.unwrap();
         waiter.await.unwrap().unwrap();
-        let snapshot = open(&database).await;
-        snapshot.lock(&tables, patience).await.unwrap();
+        lock(&uri, &tables, patience).await.unwrap();
     });
 }
 
@@ -147,16 +151,11 @@ fn every_table_that_may_not_be_read_is_named(server: &Server) {
          CREATE SCHEMA s; CREATE TABLE s.d (); GRANT SELECT ON s.d TO {role};"
     ));
     let error = block_on(async {
-        let snapshot = Snapshot::open(
-            &settings(&database.uri_of(&role)).unwrap(),
-            &SnapshotOptions::default(),
-        )
-        .await
-        .unwrap();
-        snapshot.lock(&[table("b")], Duration::ZERO).await.unwrap();
+        let uri = database.uri_of(&role);
+        lock(&uri, &[table("b")], Duration::ZERO).await.unwrap();
         let hidden = ("s".to_owned(), "d".to_owned());
         let tables = [table("a"), table("b"), table("c"), hidden];
-        snapshot.lock(&tables, Duration::ZERO).await.unwrap_err()
+        lock(&uri, &tables, Duration::ZERO).await.err().unwrap()
     });
     assert_eq!(error.kind(), ErrorKind::Privilege);
     let said = error.to_string();
@@ -176,9 +175,9 @@ fn locks_keep_a_table_from_being_changed(server: &Server) {
         CREATE TABLE child PARTITION OF parent DEFAULT; CREATE TABLE plain (id int);",
     );
     block_on(async {
-        let snapshot = open(&database).await;
         let names: Vec<_> = ["parent", "child", "plain"].map(table).to_vec();
-        snapshot.lock(&names, Duration::from_secs(5)).await.unwrap();
+        let uri = database.uri();
+        let snapshot = lock(&uri, &names, Duration::from_secs(5)).await.unwrap();
         for name in ["parent", "child", "plain"] {
             let error =
                 database.query_error(&format!("SET lock_timeout = '50ms'; DROP TABLE {name}"));
@@ -188,8 +187,7 @@ fn locks_keep_a_table_from_being_changed(server: &Server) {
         snapshot.close().await.unwrap();
         database.query("DROP TABLE parent, plain");
 
-        let snapshot = open(&database).await;
-        let error = snapshot.lock(&names, Duration::from_secs(5)).await.unwrap_err();
+        let error = lock(&uri, &names, Duration::from_secs(5)).await.err().unwrap();
         assert!(error.to_string().contains("dropped or renamed"), "{error:?}");
     });
 }

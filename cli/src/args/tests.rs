@@ -61,6 +61,7 @@ fn every_error_kind_and_exit_code_is_in_the_contract() {
         Server,
         Privilege,
         LockTimeout,
+        Changed,
         UnsupportedServer,
         Interrupted,
         Internal,

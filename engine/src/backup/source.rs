@@ -3,9 +3,10 @@
 
 use super::BackupOptions;
 use crate::catalog::{self, Catalog, Provider};
-use crate::postgres::{Session, Settings, Snapshot};
+use crate::postgres::{Coordinator, ServerError, Session, Settings, Snapshot, qualified};
 use crate::progress::{Event, Progress};
 use crate::{Error, ErrorKind, Result};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Which databases of a server.
@@ -19,6 +20,13 @@ pub enum Databases {
         exclude: Vec<String>,
     },
 }
+
+/// How often the catalogs are read when others change them meanwhile.
+const ATTEMPTS: u32 = 10;
+
+/// What the server says when a thing is gone that a query of ours has just listed: an undefined
+/// schema, table, column, type, object or function, or an entry that its caches lack.
+const GONE: [&str; 6] = ["3F000", "42P01", "42703", "42704", "42883", "XX000"];
 
 /// A database on the point of being copied: its tables are locked, its catalogs read.
 pub(super) struct Source {
@@ -38,16 +46,19 @@ impl Source {
                 format!("reading the catalogs of \"{}\"", settings.database())
             }
         }));
-        let snapshot = Snapshot::open(settings, &options.snapshot).await?;
-        let session = snapshot.session();
-        let targets = catalog::lock_targets(session, &options.selection).await?;
-        let tables: Vec<(String, String)> =
-            targets.into_iter().map(|target| (target.schema, target.name)).collect();
-        snapshot
-            .lock(&tables, options.lock_timeout)
-            .await
-            .map_err(|error| hint_provider(error, &tables, options))?;
-        let mut catalog = catalog::read(session, &options.selection).await?;
+        let mut attempts = ATTEMPTS;
+        let (snapshot, mut catalog) = loop {
+            attempts -= 1;
+            match look(settings, options).await {
+                // A snapshot that was given stays what it is.
+                Err(error) if attempts > 0 && is_changed(&error, options) => {
+                    tracing::info!("definitions changed meanwhile: {error:?}");
+                    let again = "reading the catalogs again: definitions changed meanwhile";
+                    progress.event(Event::Phase(again.to_owned()));
+                }
+                looked => break looked?,
+            }
+        };
         if options.databases != Databases::Connected {
             let name = &catalog.database.name;
             let warnings = catalog.warnings.iter();
@@ -59,6 +70,36 @@ impl Source {
         }
         Ok(Self { snapshot, catalog })
     }
+}
+
+/// Locks what is selected, then reads the catalogs as they are under these locks.
+async fn look(settings: &Settings, options: &BackupOptions) -> Result<(Snapshot, Catalog)> {
+    let coordinator = Coordinator::connect(settings, &options.snapshot).await?;
+    let before = catalog::lock_targets(coordinator.session(), &options.selection).await?;
+    let tables: Vec<(String, String)> =
+        before.iter().map(|target| (target.schema.clone(), target.name.clone())).collect();
+    let snapshot = coordinator
+        .lock_and_look(&tables, options.lock_timeout)
+        .await
+        .map_err(|error| hint_provider(error, &tables, options))?;
+    let session = snapshot.session();
+    let seen = catalog::lock_targets(session, &options.selection).await?;
+    let locked: HashSet<_> = before.iter().collect();
+    if let Some(target) = seen.iter().find(|target| !locked.contains(target)) {
+        let table = qualified(&target.schema, &target.name);
+        let message = format!("table {table} was created, renamed or dropped meanwhile");
+        return Err(Error::new(ErrorKind::Changed, message).hint("Run the command again."));
+    }
+    let catalog = catalog::read(session, &options.selection).await?;
+    Ok((snapshot, catalog))
+}
+
+/// Whether another look may help: somebody defined, changed or dropped things between two
+/// queries of ours.
+fn is_changed(error: &Error, options: &BackupOptions) -> bool {
+    let gone = |error: &ServerError| GONE.contains(&error.sqlstate.as_str());
+    options.snapshot.exported.is_none()
+        && (error.kind() == ErrorKind::Changed || error.cause::<ServerError>().is_some_and(gone))
 }
 
 /// Who may not read a provider's tables perhaps does not know that he need not.

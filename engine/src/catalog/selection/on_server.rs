@@ -19,7 +19,7 @@ pub enum RelationKind {
 }
 
 /// A table to lock in `ACCESS SHARE` mode before its definition is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LockTarget {
     /// Its OID.
     pub oid: u32,

@@ -64,7 +64,7 @@ impl Wait<'_> {
         };
         match outcome {
             Err(error) if is_undefined(&error) => {
-                Err(Error::new(error.kind(), "table was dropped or renamed while it was read")
+                Err(Error::new(ErrorKind::Changed, "table was dropped or renamed meanwhile")
                     .hint("Run the command again.")
                     .because(error))
             }

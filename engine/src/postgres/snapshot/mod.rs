@@ -1,11 +1,14 @@
 //! One view of the database for many connections: the coordinator's transaction, whose
 //! snapshot every worker imports.
 //!
-//! As long as a [`Snapshot`] is open its session is in a read-only transaction, holds the
-//! locks that were asked for, and keeps the server from removing rows that it can see.
+//! A [`Coordinator`] is connected and not in a transaction; it becomes the [`Snapshot`] by
+//! locking tables first and looking at them afterwards. As long as a [`Snapshot`] is open its
+//! session is in a read-only transaction, holds the locks that were asked for, and keeps the
+//! server from removing rows that it can see.
 
 mod lock;
 mod privileges;
+mod rewritten;
 
 use super::settings::Settings;
 use super::{Session, WireSession, literal};
@@ -72,28 +75,55 @@ impl SnapshotOptions {
     }
 }
 
-/// An exported snapshot with the session that holds it.
-pub struct Snapshot {
+/// The session whose snapshot all others will share, before it has one.
+pub struct Coordinator {
     session: Session,
     options: SnapshotOptions,
-    name: String,
-    xids: String,
-    lsn: u64,
-    timeline: u32,
-    is_standby: bool,
 }
 
-impl Snapshot {
-    /// Opens the coordinator's session, begins its transaction and exports the snapshot. The
-    /// position in the WAL is that of now, also where the snapshot was there before.
+impl Coordinator {
+    /// Connects, with all settings that the sessions of a backup have.
     ///
     /// # Errors
     /// As [`Session::connect`] and [`Session::query`].
-    pub async fn open(settings: &Settings, options: &SnapshotOptions) -> Result<Self> {
+    pub async fn connect(settings: &Settings, options: &SnapshotOptions) -> Result<Self> {
         let session = Session::connect(settings, "backup").await?;
         session.execute(&options.session_settings(session.major())).await?;
+        Ok(Self { session, options: options.clone() })
+    }
+
+    /// The session, in no transaction: each query sees what is committed by then.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Locks tables (schema, name) against being changed or dropped, in `ACCESS SHARE` mode,
+    /// until the snapshot is closed, then takes and exports the snapshot. In this order no
+    /// command can rewrite or truncate a table between the two: of such a table an older
+    /// snapshot sees no row (PostgreSQL, "Caveats" of MVCC), and nobody is told. Each lock
+    /// may take `timeout`; zero is no limit. The position in the WAL is that of now, also
+    /// where the snapshot was there before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LockTimeout`], naming who is in the way; [`ErrorKind::Privilege`], naming
+    /// every table that the role may not read; [`ErrorKind::Changed`] when a table is gone, or
+    /// was rewritten since the exported snapshot was taken; else as [`Session::execute`].
+    pub async fn lock_and_look(
+        self,
+        tables: &[(String, String)],
+        timeout: Duration,
+    ) -> Result<Snapshot> {
+        let Self { session, options } = self;
+        privileges::check(&session, tables).await?;
         let begin = if options.serializable_deferrable { BEGIN_DEFERRABLE } else { BEGIN };
         session.execute(begin).await?;
+        let cancel = session.cancel();
+        for batch in lock::batches(tables) {
+            let settings = session.settings();
+            let wait = lock::Wait { settings, backend: session.backend(), batch, timeout };
+            wait.run(session.execute(&lock::sql(batch)), &cancel).await?;
+        }
         if let Some(name) = &options.exported {
             session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(name))).await?;
         }
@@ -106,7 +136,29 @@ impl Snapshot {
             .await?;
         let row = only(&rows)?;
         let (name, xids) = (row.text("name")?.to_owned(), row.text("xids")?.to_owned());
-        Ok(Self { name, xids, lsn, timeline, is_standby, session, options: options.clone() })
+        rewritten::check(&session, tables).await?;
+        Ok(Snapshot { name, xids, lsn, timeline, is_standby, session, options })
+    }
+}
+
+/// An exported snapshot with the session that holds it.
+pub struct Snapshot {
+    session: Session,
+    options: SnapshotOptions,
+    name: String,
+    xids: String,
+    lsn: u64,
+    timeline: u32,
+    is_standby: bool,
+}
+
+impl Snapshot {
+    /// Takes a snapshot without locks.
+    ///
+    /// # Errors
+    /// As [`Coordinator::connect`] and [`Coordinator::lock_and_look`].
+    pub async fn open(settings: &Settings, options: &SnapshotOptions) -> Result<Self> {
+        Coordinator::connect(settings, options).await?.lock_and_look(&[], Duration::ZERO).await
     }
 
     /// The coordinator's session, in its transaction; for reading catalogs.
@@ -160,49 +212,22 @@ impl Snapshot {
         Ok(wire)
     }
 
-    /// Locks tables (schema, name) against being changed or dropped, in `ACCESS SHARE` mode,
-    /// until the snapshot is closed. Each lock may take `timeout`; zero is no limit.
+    /// Locks tables as [`Coordinator::lock_and_look`] does, in a worker's session.
     ///
     /// # Errors
-    /// [`ErrorKind::LockTimeout`], naming who is in the way; [`ErrorKind::Privilege`], naming
-    /// every table that the role may not read; else as [`Session::execute`]. The transaction
-    /// is of no use afterwards.
-    pub async fn lock(&self, tables: &[(String, String)], timeout: Duration) -> Result<()> {
-        privileges::check(&self.session, tables).await?;
-        let cancel = self.session.cancel();
-        for batch in lock::batches(tables) {
-            let wait = self.wait(self.session.backend(), batch, timeout);
-            wait.run(self.session.execute(&lock::sql(batch)), &cancel).await?;
-        }
-        Ok(())
-    }
-
-    /// As [`Snapshot::lock`], in a worker's session.
-    ///
-    /// # Errors
-    /// As [`Snapshot::lock`].
+    /// As [`Coordinator::lock_and_look`]; rights are not asked for again.
     pub async fn lock_on(
         &self,
         wire: &mut WireSession,
         tables: &[(String, String)],
         timeout: Duration,
     ) -> Result<()> {
-        let cancel = wire.cancel();
-        let backend = wire.backend();
+        let (settings, cancel, backend) = (self.session.settings(), wire.cancel(), wire.backend());
         for batch in lock::batches(tables) {
-            let wait = self.wait(backend, batch, timeout);
+            let wait = lock::Wait { settings, backend, batch, timeout };
             wait.run(wire.execute(&lock::sql(batch)), &cancel).await?;
         }
         Ok(())
-    }
-
-    fn wait<'a>(
-        &'a self,
-        backend: u32,
-        batch: &'a [lock::Table],
-        timeout: Duration,
-    ) -> lock::Wait<'a> {
-        lock::Wait { settings: self.session.settings(), backend, batch, timeout }
     }
 
     /// Ends the transaction, which frees the locks, and closes the session.
