@@ -426,7 +426,7 @@ class Backup:
         need(len(found) == 1, f"{len(found)} backups have an id that begins with {backup!r}")
         self.repository = repository
         self.clear, sealed = repository.manifest(found[0])
-        need(self.clear["kind"] == 1, f"backup {found[0]} is of a kind that this reader does not know")
+        need(self.clear["kind"] in (1, 3), f"backup {found[0]} is of a kind that this reader does not know")
         header, _, plain = repository.open_frame(f"backup {found[0]}: sealed part", sealed)
         need(header.frame_type == SEALED, "the sealed part is a frame of another type")
         self.sealed = sealed_part(plain)

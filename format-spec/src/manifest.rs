@@ -79,6 +79,9 @@ pub enum BackupKind {
     /// Files of a whole server; reserved.
     #[n(2)]
     Physical,
+    /// Rows of tables that a change stream lacks: a base for these, and for nothing else.
+    #[n(3)]
+    Copy,
 }
 
 /// A tag that the user gave.
@@ -150,6 +153,9 @@ pub struct SealedPart {
     /// tablespaces. Absent where they are not in the backup.
     #[n(8)]
     pub globals_stream: Option<u32>,
+    /// In a [`BackupKind::Copy`]: the tables, `pg_class.oid` ascending.
+    #[n(9)]
+    pub copied_tables: Option<Vec<u32>>,
 }
 
 impl SealedPart {

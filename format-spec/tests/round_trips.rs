@@ -162,10 +162,15 @@ fn clear_part() -> impl Strategy<Value = ClearPart> {
 
 fn sealed_part() -> impl Strategy<Value = SealedPart> {
     let texts = (".*", vec(".*", 0..3), vec(".*", 0..3));
-    let numbers = (any::<u64>(), any::<[u32; 2]>(), any::<Option<u32>>());
+    let numbers =
+        (any::<u64>(), any::<[u32; 2]>(), any::<Option<u32>>(), any::<Option<Vec<u32>>>());
     let database = (".*", ".*", any::<u64>(), any::<u32>(), any::<Option<u64>>());
     (btree_map(".*", database, 1..4), texts, numbers).prop_map(
-        |(databases, (host, warnings, selection), (system_identifier, n, globals_stream))| {
+        |(
+            databases,
+            (host, warnings, selection),
+            (system_identifier, n, globals_stream, copied_tables),
+        )| {
             let database = |(name, (encoding, snapshot, lsn, entries_stream, replayed))| Database {
                 name,
                 encoding,
@@ -183,6 +188,7 @@ fn sealed_part() -> impl Strategy<Value = SealedPart> {
                 warnings,
                 selection,
                 globals_stream,
+                copied_tables,
             }
         },
     )

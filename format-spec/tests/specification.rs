@@ -425,6 +425,7 @@ fn structured_values_have_the_keys_of_the_tables() {
             warnings: vec![],
             selection: vec![],
             globals_stream: Some(1),
+            copied_tables: Some(vec![1]),
         },
     );
     check_keys("Database", &database);

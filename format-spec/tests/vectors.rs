@@ -249,6 +249,7 @@ fn clear_part(clear: &ClearPart) -> Value {
     let kind = match clear.kind {
         manifest::BackupKind::Logical => 1,
         manifest::BackupKind::Physical => 2,
+        manifest::BackupKind::Copy => 3,
     };
     let totals = &clear.totals;
     json!({"id": clear.id.to_string(), "features": clear.features, "kind": kind,
@@ -282,7 +283,8 @@ fn sealed_part(input: &[u8]) -> Found {
     let value = json!({"databases": found.databases.iter().map(database).collect::<Vec<_>>(),
         "system_identifier": found.system_identifier, "server_version": found.server_version,
         "timeline": found.timeline, "host": found.host, "warnings": found.warnings,
-        "selection": found.selection, "globals_stream": found.globals_stream});
+        "selection": found.selection, "globals_stream": found.globals_stream,
+        "copied_tables": found.copied_tables});
     Ok((value, cbor::encode(&found)))
 }
 

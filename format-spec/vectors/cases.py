@@ -329,7 +329,8 @@ def manifests(cases):
               body(sealed=frame(NAMING, 2, b"\xa0", suite=1, data_key=DATA_KEY, key_id=KEY, nonce=NONCE)), "invalid")
     cases.bad(what, "sealed-part-with-wrong-checksum", body(sealed=flipped(sealed, 33)), "checksum")
     cases.bad(what, "unknown-feature", body({2: ["time travel"]}), "feature")
-    cases.bad(what, "kind-3-is-not-known", body({3: 3}), "invalid")
+    cases.good(what, "copy", body({3: 3}), CLEAR_OK | {"kind": 3, "sealed": sealed.hex()})
+    cases.bad(what, "kind-4-is-not-known", body({3: 4}), "invalid")
     cases.bad(what, "id-of-15-bytes", body({1: OBJECT[:15]}), "invalid")
     for name, wrong in (
             ("count-of-chunks-above-the-references", stream(1, 2, references[1])),
@@ -353,19 +354,20 @@ def manifests(cases):
 
     what = "sealed-part"
     names = ["databases", "system_identifier", "server_version", "timeline", "host", "warnings", "selection",
-             "globals_stream"]
+             "globals_stream", "copied_tables"]
     database = {1: "shop", 2: "UTF8", 3: "739:742:739", 4: HUGE, 5: 0}
-    good = {1: [database], 2: HUGE, 3: 180004, 4: 1, 5: "db", 6: ["w"], 7: [], 8: 3}
+    good = {1: [database], 2: HUGE, 3: 180004, 4: 1, 5: "db", 6: ["w"], 7: [], 8: 3, 9: [16384, 4294967295]}
     said = dict(zip(["name", "encoding", "snapshot", "lsn", "entries_stream"], database.values()))
     cases.good(what, "all-fields", cbor(good), dict(zip(names, good.values())) | {"databases": [said]})
     two = good | {1: [database, database | {1: "zoo", 5: 1}]}
-    two.pop(8)
+    two.pop(8), two.pop(9)
     cases.good(what, "two-databases-without-globals", cbor(two), dict(zip(names, good.values())) | {
-        "databases": [said, said | {"name": "zoo", "entries_stream": 1}], "globals_stream": None})
+        "databases": [said, said | {"name": "zoo", "entries_stream": 1}], "globals_stream": None, "copied_tables": None})
     cases.bad(what, "no-database", cbor(good | {1: []}), "invalid")
     cases.bad(what, "databases-out-of-order", cbor(good | {1: [database, database | {1: "a"}]}), "invalid")
     cases.bad(what, "the-same-database-twice", cbor(good | {1: [database, database]}), "invalid")
     cases.bad(what, "server-version-above-32-bits", cbor(good | {3: 1 << 32}), "invalid")
+    cases.bad(what, "copied-table-above-32-bits", cbor(good | {9: [1 << 32]}), "invalid")
     cases.bad(what, "negative-timeline", cbor(good | {4: -1}), "invalid")
     structured(cases, what, good, 6)
 

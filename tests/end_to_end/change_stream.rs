@@ -144,7 +144,7 @@ fn transaction(random: &mut Random, worker: u64, number: u64, defines: bool) -> 
 }
 
 /// What one session does.
-fn script(seed: u64, worker: u64, transactions: u64, defines: bool) -> String {
+pub(crate) fn script(seed: u64, worker: u64, transactions: u64, defines: bool) -> String {
     let mut random = Random(seed + worker * 7919 + 1);
     let mut script = "SET lock_timeout = '2s';\n".to_owned();
     for number in 0..transactions {
@@ -155,7 +155,7 @@ fn script(seed: u64, worker: u64, transactions: u64, defines: bool) -> String {
 
 /// Sessions that change rows until they are dropped. Errors (a deadlock, a key that is there)
 /// only roll a transaction back.
-struct Workload(Vec<Child>);
+pub(crate) struct Workload(Vec<Child>);
 
 impl Workload {
     fn begin(source: &Database<'_>, seed: u64, transactions: u64, defines: bool) -> Self {
@@ -164,7 +164,7 @@ impl Workload {
     }
 
     /// One session for each script.
-    fn run(source: &Database<'_>, scripts: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn run(source: &Database<'_>, scripts: impl Iterator<Item = String>) -> Self {
         let session = |script: String| {
             let mut psql = source.psql_command();
             let psql =
@@ -179,6 +179,13 @@ impl Workload {
             child
         };
         Self(scripts.map(session).collect())
+    }
+
+    /// Waits until all is done.
+    pub(crate) fn end(mut self) {
+        for child in &mut self.0 {
+            child.wait().expect("psql to end");
+        }
     }
 
     fn is_over(&mut self) -> bool {

@@ -211,7 +211,7 @@ fn tables_that_come_later_are_in_the_stream_and_no_statement_of_the_application_
 }
 
 #[test]
-fn a_large_table_that_is_rewritten_waits_for_the_next_backup() {
+fn a_large_table_that_is_rewritten_or_filled_is_copied_anew() {
     let server = dedicated_with(18, &[]);
     let (source, repository) = stream_of(
         &server,
@@ -222,25 +222,66 @@ fn a_large_table_that_is_rewritten_waits_for_the_next_backup() {
     source.query("INSERT INTO large VALUES (0, 'before')");
     let before = crate::moments::now(&source);
     source.query("ALTER TABLE large ALTER n TYPE bigint; INSERT INTO small VALUES (2)");
-    catch_up(&repository, &source);
+    source.query("CREATE TABLE filled AS SELECT * FROM large");
+    let between = crate::moments::now(&source);
+    source.query("INSERT INTO large VALUES (-1, 'before the copy')");
+    let streamed = catch_up(&repository, &source);
+    assert_eq!(streamed["copied_tables"], 2, "{streamed}");
+    let remembered = "SELECT count(*) FROM pgkeep.rewritten";
+    assert_eq!(source.query(remembered).trim(), "0");
+    let restored = |arguments: &[&str]| {
+        let copy = server.database();
+        repository.restore(&copy.uri(), arguments);
+        tables(&copy)
+    };
+    assert_eq!(restored(&["--to-latest"]), tables(&source));
+    assert_eq!(restored(&["--to-lsn", &before.lsn]), before.tables);
+
+    // Between the command and the copy nobody knows the rows.
     let copy = server.database();
-    let restore = ["restore", "-d", &copy.uri(), "--to-latest"];
+    let restore = ["restore", "-d", &copy.uri(), "--to-lsn", &between.lsn];
     let run = repository.run(restore).code(1);
-    assert!(run.stderr.contains("rows of table public.large are not known"), "{}", run.stderr);
+    assert!(run.stderr.contains("are not known at the moment"), "{}", run.stderr);
     let copy = server.database();
-    let without = ["restore", "-q", "-d", &copy.uri(), "--to-latest", "-T", "large"];
-    // The publication lacks a table then.
-    let _ = repository.run(without).code(3);
+    let uri = copy.uri();
+    let without = ["-T", "large", "-T", "filled", "--to-lsn", &between.lsn];
+    // The publication lacks tables then.
+    let _ = repository.run(["restore", "-q", "-d", &uri].iter().chain(&without)).code(3);
     assert_eq!(copy.query("SELECT count(*) FROM small").trim(), "2");
-    let copy = server.database();
-    repository.restore(&copy.uri(), &["--to-lsn", &before.lsn]);
-    assert_eq!(tables(&copy), before.tables);
+
+    source.query("DELETE FROM large WHERE n = 7; UPDATE filled SET t = 'after' WHERE n % 100 = 1");
+    let later = crate::moments::now(&source);
+    source.query("ALTER TABLE large ALTER n TYPE int");
+    source.query("INSERT INTO large VALUES (-2, 'after the second')");
+    assert_eq!(catch_up(&repository, &source)["copied_tables"], 1);
+    assert_eq!(restored(&["--to-lsn", &later.lsn]), later.tables);
+    assert_eq!(restored(&["--to-latest"]), tables(&source));
+
+    // Copies are no backups.
+    let listed = repository.run(["list", "--json"]).ok().json();
+    let kinds = listed["backups"].as_array().expect("backups").iter();
+    let kinds: Vec<_> = kinds.map(|backup| backup["kind"].as_str().expect("a kind")).collect();
+    assert_eq!(kinds, ["logical", "copy", "copy"]);
+    assert_eq!(restored(&[])["public.small"].rows, 1);
+}
+
+#[test]
+fn rows_that_a_command_wrote_in_another_encoding_are_copied_anew() {
+    let server = dedicated_with(18, &[]);
+    server.query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    let source = Database::adopt(&server, "latin");
+    source
+        .query("CREATE TABLE t (n int PRIMARY KEY, t text); INSERT INTO t VALUES (1, E'\\u00e9')");
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "-d", &source.uri()]).ok();
     repository.backup(&source.uri(), &[]);
-    source.query("DELETE FROM large WHERE n = 7");
+    source.query("ALTER TABLE t ALTER n TYPE bigint");
+    assert_eq!(catch_up(&repository, &source)["copied_tables"], 1);
+    source.query("INSERT INTO t VALUES (2, E'\\u00fc')");
     catch_up(&repository, &source);
     let copy = server.database();
     repository.restore(&copy.uri(), &["--to-latest"]);
-    assert_eq!(tables(&copy), tables(&source));
+    assert_eq!(copy.query("SELECT string_agg(t, '' ORDER BY n) FROM t").trim(), "éü");
 }
 
 #[test]

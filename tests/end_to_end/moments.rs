@@ -298,3 +298,18 @@ fn every_commit_comes_back_of_postgresql_14() {
 fn every_commit_comes_back_of_postgresql_18() {
     every_commit_comes_back(18);
 }
+
+#[test]
+fn a_sequence_that_was_set_and_gave_no_value_since_comes_back_so() {
+    let server = dedicated_with(17, &[]);
+    let source = server.database();
+    source.query("CREATE SEQUENCE s; CREATE SEQUENCE fresh; SELECT nextval('s')");
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "-d", &source.uri()]).ok();
+    repository.backup(&source.uri(), &[]);
+    source.query("ALTER SEQUENCE s RESTART WITH 1000");
+    catch_up(&repository, &source);
+    let copy = server.database();
+    repository.restore(&copy.uri(), &["--to-latest"]);
+    assert_eq!(copy.query("SELECT nextval('s'), nextval('fresh')").trim(), "1000|1");
+}

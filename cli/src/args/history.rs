@@ -21,6 +21,10 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) database: Option<String>,
 
+    /// The change stream, where databases of several servers have that name; digits of its id
+    #[arg(long, value_name = "ID")]
+    pub(crate) stream: Option<String>,
+
     /// The table: a pattern as pg_dump's; of a partitioned one, name the partitions
     ///
     /// A table is found by any name that it had in the time, and then with all its changes before

@@ -199,6 +199,10 @@ pub(crate) struct MomentArgs {
     #[arg(long, requires = "moment", conflicts_with = "to_latest")]
     pub(crate) exclusive: bool,
 
+    /// The change stream, where databases of several servers have that name; digits of its id
+    #[arg(long, value_name = "ID", requires = "moment")]
+    pub(crate) stream: Option<String>,
+
     /// Bytes that may be used to fold the changes of a table
     #[arg(long, value_name = "BYTES", value_parser = values::bytes, default_value = "256MiB")]
     pub(crate) memory: u64,

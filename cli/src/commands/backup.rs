@@ -122,7 +122,9 @@ fn options(args: &BackupArgs) -> Result<BackupOptions> {
             serializable_deferrable: args.serializable_deferrable,
             row_security: args.enable_row_security,
             foreign_tables,
+            readers: 0,
         },
+        is_copy: false,
     })
 }
 

@@ -108,7 +108,8 @@ fn text(listing: &Listing) -> String {
             _ => format!("changes from {}, no backup to begin with yet,", window.begins_lsn),
         };
         text.push_str(&format!(
-            "stream of {}: {from} to {}{until}\n",
+            "stream {} of {}: {from} to {}{until}\n",
+            window.stream.get(..SHORT_ID_LEN).unwrap_or(&window.stream),
             printable(database),
             window.ends_lsn
         ));

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::output::{counted, local_time, printable, rfc3339};
 use pgkeep_engine::Result;
 use pgkeep_engine::catalog::NameMatcher;
+use pgkeep_engine::fold::Named;
 use pgkeep_engine::history::{self, Asked, Field, Found, Gap, Recorded, Value};
 use pgkeep_format::change::Action;
 use serde::{Serialize, Serializer};
@@ -97,7 +98,7 @@ struct GapView {
 pub(super) async fn run(context: &Context, args: &LogArgs) -> Result<Exit> {
     let repository = context.open_for_reading(&args.repository, Reads::Sealed).await?;
     let asked = Asked {
-        database: args.database.clone(),
+        named: Named { database: args.database.clone(), stream: args.stream.clone() },
         tables: NameMatcher::for_relation(&args.table)?,
         row: args.row.clone(),
         from: args.from,

@@ -2,7 +2,7 @@
 
 use crate::args::MomentArgs;
 use pgkeep_engine::Result;
-use pgkeep_engine::fold::{self, Moment, Recovery, Target, Wanted};
+use pgkeep_engine::fold::{self, Moment, Named, Recovery, Target, Wanted};
 use pgkeep_engine::repository::{Backup, Repository};
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub(super) async fn recovery(
         None => None,
     };
     let memory = usize::try_from(args.memory).unwrap_or(usize::MAX);
-    let wanted = Wanted { backup, database: database.map(str::to_owned), target, memory };
+    let named = Named { database: database.map(str::to_owned), stream: args.stream.clone() };
+    let wanted = Wanted { backup, named, target, memory };
     let (backup, recovery) = fold::recover(repository, &wanted).await?;
     Ok(Some((backup, Arc::new(recovery))))
 }

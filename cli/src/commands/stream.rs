@@ -6,9 +6,18 @@ use crate::access::Context;
 use crate::args::{Keyless, MarkArgs, SetupArgs, StreamArgs, TeardownArgs};
 use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, printable};
+use async_trait::async_trait;
 use pgkeep_engine::Result;
-use pgkeep_engine::stream::{self, SetupOptions, StreamOptions};
+use pgkeep_engine::backup::{self, BackupOptions, Databases, WithGlobals};
+use pgkeep_engine::catalog::Selection;
+use pgkeep_engine::postgres::{Settings, SnapshotOptions, qualified};
+use pgkeep_engine::progress::{Progress, Silent, interrupt};
+use pgkeep_engine::repository::Repository;
+use pgkeep_engine::stream::{self, SetupOptions, StreamOptions, TableCopier};
 use serde::Serialize;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
 
 const LABELS: Labels = Labels { bytes: "in", stored: Some("stored"), things: "tables" };
 
@@ -39,6 +48,8 @@ struct StreamSummary {
     segments: u64,
     transactions: u64,
     stored_bytes: u64,
+    /// Tables that were copied anew, as a command had rewritten or filled them.
+    copied_tables: u64,
     /// How far the stream goes.
     lsn: String,
     warnings: Vec<String>,
@@ -125,6 +136,41 @@ fn setup_text(summary: &SetupSummary) -> String {
     }
 }
 
+/// Backs up tables whose rows the stream lacks.
+struct Copier {
+    repository: Repository,
+    settings: Settings,
+}
+
+/// How long a copy waits for its lock: a command that rewrites a table again may hold it.
+const COPY_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[async_trait]
+impl TableCopier for Copier {
+    async fn copy(&self, tables: &[(String, String)]) -> Result<u64> {
+        let names = tables.iter().map(|(schema, name)| qualified(schema, name));
+        let tables: Vec<String> = names.collect();
+        let options = BackupOptions {
+            databases: Databases::Connected,
+            selection_text: tables.iter().map(|table| format!("--table={table}")).collect(),
+            selection: Selection { tables, ..Selection::default() },
+            globals: WithGlobals::No,
+            role_passwords: false,
+            snapshot: SnapshotOptions::default(),
+            jobs: NonZeroUsize::MIN,
+            tags: Vec::new(),
+            lock_timeout: COPY_LOCK_TIMEOUT,
+            is_copy: true,
+        };
+        let silent: Arc<dyn Progress> = Arc::new(Silent);
+        // Whoever drops this future stops it.
+        let (_, never) = interrupt();
+        let report =
+            backup::run(&self.repository, &self.settings, &options, &silent, never).await?;
+        Ok(report.lsn)
+    }
+}
+
 /// Streams until it is told to stop.
 pub(super) async fn run(context: &Context, args: &StreamArgs) -> Result<Exit> {
     let settings = connect::settings(context, &args.connection)?;
@@ -140,7 +186,10 @@ pub(super) async fn run(context: &Context, args: &StreamArgs) -> Result<Exit> {
     };
     let running = Running::start(context.output, LABELS, "starting");
     let (progress, interrupt) = (running.progress(), running.interrupt()?);
-    let report = stream::run(&repository, &settings, &options, &progress, interrupt).await?;
+    let copier: Arc<dyn TableCopier> =
+        Arc::new(Copier { repository: repository.clone(), settings: settings.clone() });
+    let report =
+        stream::run(&repository, &settings, &options, &copier, &progress, interrupt).await?;
     running.finish();
     let exit = Exit::done_with(report.warnings.len());
     let summary = StreamSummary {
@@ -149,12 +198,17 @@ pub(super) async fn run(context: &Context, args: &StreamArgs) -> Result<Exit> {
         segments: report.segments,
         transactions: report.transactions,
         stored_bytes: report.stored_bytes,
+        copied_tables: report.copied_tables,
         lsn: lsn(report.last),
         warnings: report.warnings,
     };
     context.output.summary(&summary, |summary| {
+        let copied = match summary.copied_tables {
+            0 => String::new(),
+            tables => format!(", copied {} anew", counted(tables, "table")),
+        };
         format!(
-            "stored {} in {}, {}, up to {}",
+            "stored {} in {}, {}, up to {}{copied}",
             counted(summary.transactions, "transaction"),
             counted(summary.segments, "segment"),
             bytes(summary.stored_bytes),

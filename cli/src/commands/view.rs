@@ -3,6 +3,7 @@
 use crate::output::{counted, rfc3339};
 use pgkeep_engine::Lsn;
 use pgkeep_engine::repository::Backup;
+use pgkeep_format::manifest::BackupKind;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ pub(super) struct BackupView {
     pub(super) id: String,
     pub(super) started_at: Option<String>,
     pub(super) finished_at: Option<String>,
+    /// `logical`; `copy` of tables whose rows a change stream lacks.
+    pub(super) kind: &'static str,
     /// The databases' names; absent without the identity.
     pub(super) databases: Option<Vec<String>>,
     /// Absent without the identity.
@@ -46,6 +49,11 @@ impl From<&Backup> for BackupView {
             id: clear.id.to_string(),
             started_at: rfc3339(clear.started_at),
             finished_at: rfc3339(clear.finished_at),
+            kind: match clear.kind {
+                BackupKind::Logical => "logical",
+                BackupKind::Physical => "physical",
+                BackupKind::Copy => COPY,
+            },
             databases: sealed.map(|sealed| {
                 sealed.databases.iter().map(|database| database.name.clone()).collect()
             }),
@@ -83,8 +91,11 @@ impl BackupView {
         })
     }
 
-    /// The tags on one line: `reason=deploy, keep`.
+    /// The tags on one line: `reason=deploy, keep`; of a copy, that it is one.
     pub(super) fn tag_line(&self) -> String {
+        if self.kind == COPY {
+            return "(copy of tables, for the change stream)".to_owned();
+        }
         let tag = |(key, value): (&String, &String)| match value.as_str() {
             "" => key.clone(),
             value => format!("{key}={value}"),
@@ -92,6 +103,9 @@ impl BackupView {
         self.tags.iter().map(tag).collect::<Vec<_>>().join(", ")
     }
 }
+
+/// What a copy is called.
+const COPY: &str = "copy";
 
 /// Names of databases that are shown on one line.
 const NAMES_SHOWN: usize = 2;

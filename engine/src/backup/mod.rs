@@ -64,6 +64,8 @@ pub struct BackupOptions {
     pub lock_timeout: Duration,
     /// The options that made up `selection`, as typed; kept for people.
     pub selection_text: Vec<String>,
+    /// Whether it is a copy of tables for a change stream that lacks their rows.
+    pub is_copy: bool,
 }
 
 /// Whether roles and tablespaces go into a backup.
@@ -170,8 +172,10 @@ async fn run_with(
     }
 }
 
-/// Of a standby it is not known what exactly it had replayed: such a backup joins no stream.
-const REPLAYED_UNKNOWN: u64 = 0;
+/// What the user is told of a backup with `--snapshot` of a standby.
+const OF_UNKNOWN_SNAPSHOT: &str = "the backup joins no change stream, and may have parts of \
+    transactions that were running when the snapshot was exported: a standby exports no more of it; \
+    leave --snapshot away";
 
 /// The steps of a backup.
 async fn take(
@@ -191,11 +195,9 @@ async fn take(
     // Before anything is written: what refuses a backup refuses it here.
     let first = Source::open(&first, options, progress).await?;
     let server = Server::of(&first);
-    if first.snapshot.is_standby() && !repository.segment_names(None).await?.is_empty() {
-        let warning = "the backup joins no change stream: a standby does not tell exactly which \
-                       commits it sees; take one of the primary for that";
-        progress.event(Event::Warning(warning.to_owned()));
-        warnings.push(warning.to_owned());
+    if first.snapshot.replayed() == Some(0) {
+        progress.event(Event::Warning(OF_UNKNOWN_SNAPSHOT.to_owned()));
+        warnings.push(OF_UNKNOWN_SNAPSHOT.to_owned());
     }
     let globals = globals(first.snapshot.session(), options, progress, &mut warnings).await?;
 
@@ -231,7 +233,7 @@ async fn take(
     let clear = ClearPart {
         id: BackupId(random()?),
         features: Vec::new(),
-        kind: BackupKind::Logical,
+        kind: if options.is_copy { BackupKind::Copy } else { BackupKind::Logical },
         series: series_id(&secrets, server.system_identifier, series),
         started_at,
         finished_at: clock::now_micros(),
@@ -251,6 +253,7 @@ async fn take(
         warnings,
         selection: options.selection_text.clone(),
         globals_stream: copied.globals_stream,
+        copied_tables: options.is_copy.then_some(copied.oids),
     };
     let backup = FinishedBackup { clear, sealed };
     repository.store_manifest(&backup, &sealer).await?;
@@ -315,6 +318,8 @@ async fn globals(
 /// What was copied of all databases.
 struct Copied {
     streams: Vec<Stream>,
+    /// OIDs of all tables.
+    oids: Vec<u32>,
     databases: Vec<Database>,
     globals_stream: Option<u32>,
     tables: Vec<TableReport>,
@@ -334,6 +339,7 @@ async fn copy(
     let mut streams = Streams::new(writer);
     let mut copied = Copied {
         streams: Vec::new(),
+        oids: Vec::new(),
         databases: Vec::new(),
         globals_stream: None,
         tables: Vec::new(),
@@ -354,12 +360,14 @@ async fn copy(
         let rows = rows::copy_all(&snapshot, &catalog, options, writer, progress).await?;
         copied.tables.extend(streams.store_rows(&mut catalog, rows).await?);
         copied.entries += catalog.entries.len() as u64;
+        let oids = catalog.entries.iter().filter_map(|entry| entry.data.as_ref()?.table);
+        copied.oids.extend(oids);
         copied.databases.push(Database {
             name,
             encoding: catalog.database.encoding,
             snapshot: snapshot.xids().to_owned(),
             lsn: snapshot.lsn(),
-            replayed: snapshot.is_standby().then_some(REPLAYED_UNKNOWN),
+            replayed: snapshot.replayed(),
             entries_stream: streams.store_entries(&catalog.entries).await?,
         });
         copied.warnings.extend(catalog.warnings);
@@ -369,6 +377,7 @@ async fn copy(
         }
     }
     copied.streams = streams.into_list();
+    copied.oids.sort_unstable();
     Ok(copied)
 }
 

@@ -3,7 +3,9 @@
 
 use super::BackupOptions;
 use crate::catalog::{self, Catalog, Provider};
-use crate::postgres::{Coordinator, ServerError, Session, Settings, Snapshot, qualified};
+use crate::postgres::{
+    Coordinator, ServerError, Session, Settings, Snapshot, SnapshotOptions, qualified,
+};
 use crate::progress::{Event, Progress};
 use crate::{Error, ErrorKind, Result};
 use std::collections::HashSet;
@@ -74,7 +76,8 @@ impl Source {
 
 /// Locks what is selected, then reads the catalogs as they are under these locks.
 async fn look(settings: &Settings, options: &BackupOptions) -> Result<(Snapshot, Catalog)> {
-    let coordinator = Coordinator::connect(settings, &options.snapshot).await?;
+    let snapshot = SnapshotOptions { readers: options.jobs.get(), ..options.snapshot.clone() };
+    let coordinator = Coordinator::connect(settings, &snapshot).await?;
     let before = catalog::lock_targets(coordinator.session(), &options.selection).await?;
     let tables: Vec<(String, String)> =
         before.iter().map(|target| (target.schema.clone(), target.name.clone())).collect();

@@ -23,9 +23,7 @@ impl Export<'_> {
         if data.encoding != RowEncoding::CopyText {
             return Err(Error::new(ErrorKind::UnsupportedFormat, "rows are not stored as text"));
         }
-        let stream = self.backup.clear.streams.get(data.stream as usize).ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, "rows refer to a stream that is not there")
-        })?;
+        let stream = self.backup.stream(data.stream)?;
         let table = match &entry.schema {
             Some(schema) => format!("{schema}.{}", entry.name),
             None => entry.name.clone(),

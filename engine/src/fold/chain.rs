@@ -1,7 +1,8 @@
 //! The segments of a stream in their order: runs without a gap, each from a beginning on.
 
+use super::window::ID_DIGITS;
 use crate::repository::{Repository, Segment};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::id::SeriesId;
 use pgkeep_format::name::SegmentName;
 use pgkeep_format::segment::ClearPart;
@@ -27,50 +28,92 @@ pub(crate) struct Chain {
     pub(crate) runs: Vec<Run>,
 }
 
+/// Which stream of a repository is meant.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    /// The database; needed only where the repository has streams of several.
+    pub database: Option<String>,
+    /// The first digits of the stream's id; needed only where databases of several servers have
+    /// the same name.
+    pub stream: Option<String>,
+}
+
 impl Chain {
-    /// The stream of a database; of the only one where none is named.
+    /// The stream that is meant.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::Usage`] when there are several;
-    /// what reading the store gives.
-    pub(crate) async fn choose(repository: &Repository, database: Option<&str>) -> Result<Self> {
-        let mut by_name: BTreeMap<String, Self> = BTreeMap::new();
-        for chain in chains(repository).await? {
-            let Some(run) = chain.runs.last() else { continue };
-            let begin = repository.segment(name_of(&run.begin)).await?;
-            let name = begin.sealed_part()?.begin.as_ref().map(|begin| begin.database.clone());
-            let name = name.unwrap_or_default();
-            // Of two servers with databases of this name, the one that streamed last.
-            let is_older = by_name
-                .get(&name)
-                .and_then(|known| known.runs.last())
-                .is_some_and(|known| known.last.written_at > run.last.written_at);
-            if !is_older {
-                by_name.insert(name, chain);
+    /// As [`Chain::all_of`]; [`ErrorKind::Usage`] when several are.
+    pub(crate) async fn the_one(repository: &Repository, named: &Named) -> Result<Self> {
+        let mut chains = Self::all_of(repository, named).await?;
+        match (chains.pop(), chains.len()) {
+            (Some(chain), 0) => Ok(chain),
+            (last, _) => {
+                chains.extend(last);
+                Err(several(&chains))
             }
         }
+    }
+
+    /// The streams of a database, the one that was written last at the end: several where servers
+    /// have databases of the same name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::Usage`] when there are streams of
+    /// several databases and none was named; what reading the store gives.
+    pub(crate) async fn all_of(repository: &Repository, named: &Named) -> Result<Vec<Self>> {
+        let mut by_name: BTreeMap<String, Vec<Self>> = BTreeMap::new();
+        for chain in chains(repository).await? {
+            let id = chain.stream.to_string();
+            let is_meant = named.stream.as_ref().is_none_or(|digits| id.starts_with(digits));
+            let Some(run) = chain.runs.last().filter(|_| is_meant) else { continue };
+            let begin = repository.segment(name_of(&run.begin)).await?;
+            let name = begin.sealed_part()?.begin.as_ref().map(|begin| begin.database.clone());
+            by_name.entry(name.unwrap_or_default()).or_default().push(chain);
+        }
         let names = by_name.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        match (database, by_name.len()) {
+        let mut chains = match (&named.database, by_name.len()) {
             (_, 0) => {
                 let message = "repository has no change stream";
-                Err(Error::new(ErrorKind::NotFound, message).hint("Run: pgkeep setup"))
+                let error = Error::new(ErrorKind::NotFound, message);
+                return Err(match &named.stream {
+                    Some(digits) => Error::new(
+                        ErrorKind::NotFound,
+                        format!("repository has no change stream whose id begins with {digits}"),
+                    )
+                    .hint("Run: pgkeep list"),
+                    None => error.hint("Run: pgkeep setup"),
+                });
             }
-            (None, 1) => by_name
-                .into_values()
-                .next()
-                .ok_or_else(|| Error::new(ErrorKind::Internal, "no stream was found")),
+            (None, 1) => by_name.into_values().next().unwrap_or_default(),
             (None, count) => {
                 let message = format!("repository has change streams of {count} databases");
-                Err(Error::new(ErrorKind::Usage, message)
+                return Err(Error::new(ErrorKind::Usage, message)
                     .hint("Name one: --database NAME")
-                    .hint(format!("It has {names}.")))
+                    .hint(format!("It has {names}.")));
             }
             (Some(name), _) => by_name.remove(name).ok_or_else(|| {
                 let message = format!("repository has no change stream of database \"{name}\"");
                 Error::new(ErrorKind::NotFound, message).hint(format!("It has {names}."))
-            }),
-        }
+            })?,
+        };
+        chains.sort_by_key(|chain| chain.runs.last().map(|run| run.last.written_at));
+        Ok(chains)
     }
+}
+
+/// The error where one of these streams has to be named.
+pub(super) fn several<'a>(chains: impl IntoIterator<Item = &'a Chain>) -> Error {
+    let message = "several change streams are of a database of that name, of different servers";
+    let error = Error::new(ErrorKind::Usage, message).hint("Name one: --stream ID");
+    chains.into_iter().fold(error, |error, chain| {
+        let (begins, ends) = match (chain.runs.first(), chain.runs.last()) {
+            (Some(first), Some(last)) => (first.begin.last, last.last.last),
+            _ => (0, 0),
+        };
+        let stream = chain.stream.to_string();
+        let id = stream.get(..ID_DIGITS).unwrap_or(&stream);
+        error.hint(format!("Stream {id} goes from {} to {}.", Lsn(begins), Lsn(ends)))
+    })
 }
 
 /// The name of a segment.

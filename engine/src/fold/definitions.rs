@@ -27,8 +27,8 @@ pub(super) struct Definitions {
     layouts: HashMap<u32, Vec<(usize, Layout)>>,
     /// By table.
     missing: HashMap<u32, Missing>,
-    /// Tables whose rows are not known after some transaction that the backup does not have.
-    unknown: HashSet<u32>,
+    /// Tables whose rows are not known after a transaction.
+    unknown: Vec<(u32, Transaction)>,
     /// What the user should look at, a sentence each.
     pub(super) warnings: Vec<String>,
 }
@@ -49,7 +49,6 @@ impl Definitions {
         repository: &Repository,
         run: &Run,
         cut: &Cut,
-        seen: &Seen,
         from: usize,
     ) -> Result<Option<Self>> {
         let mut image: Option<(CatalogImage, Visible)> = None;
@@ -94,14 +93,14 @@ impl Definitions {
             image,
             layouts: HashMap::new(),
             missing: HashMap::new(),
-            unknown: HashSet::new(),
+            unknown: Vec::new(),
             warnings: Vec::new(),
         };
-        definitions.follow(&captured, &visible, seen)?;
+        definitions.follow(&captured, &visible)?;
         Ok(Some(definitions))
     }
 
-    fn follow(&mut self, captured: &[Captured], visible: &Visible, seen: &Seen) -> Result<()> {
+    fn follow(&mut self, captured: &[Captured], visible: &Visible) -> Result<()> {
         let mut applied: Vec<&Change> = Vec::new();
         for one in captured {
             let xid = one.transaction.xid;
@@ -115,7 +114,7 @@ impl Definitions {
                 }
                 continue;
             };
-            self.learn(one, change, seen);
+            self.learn(one, change);
             if !after_image {
                 continue;
             }
@@ -135,7 +134,7 @@ impl Definitions {
     }
 
     /// What rows need of a change.
-    fn learn(&mut self, one: &Captured, change: &Change, seen: &Seen) {
+    fn learn(&mut self, one: &Captured, change: &Change) {
         let mut layouts: HashMap<u32, Layout> = HashMap::new();
         for column in &change.columns {
             layouts.entry(column.table).or_default().push((column.number, column.name.clone()));
@@ -148,9 +147,7 @@ impl Definitions {
         for (table, layout) in layouts {
             self.layouts.entry(table).or_default().push((one.segment, layout));
         }
-        if !seen.has(&one.transaction) {
-            self.unknown.extend(&change.unknown);
-        }
+        self.unknown.extend(change.unknown.iter().map(|table| (*table, one.transaction)));
     }
 
     /// The columns that a table had when a segment began; absent where nothing changed them
@@ -165,8 +162,10 @@ impl Definitions {
         self.missing.get(&table)
     }
 
-    pub(super) fn is_unknown(&self, table: u32) -> bool {
-        self.unknown.contains(&table)
+    /// Tables whose rows are not known after some transaction that was not `seen`.
+    pub(super) fn unknown(&self, seen: &Seen) -> HashSet<u32> {
+        let unseen = self.unknown.iter().filter(|(_, transaction)| !seen.has(transaction));
+        unseen.map(|(table, _)| *table).collect()
     }
 }
 

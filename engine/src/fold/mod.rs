@@ -27,10 +27,11 @@ mod target;
 mod visible;
 mod window;
 
+pub use chain::Named;
 pub(crate) use chain::{Chain, Run};
 pub(crate) use changes::Read;
 pub(crate) use recovery::Counts;
-pub use recovery::{Recovery, Wanted, recover};
+pub use recovery::{Recovery, TableCopy, Wanted, recover};
 pub use table::{Part, Parts, Passing, TableFold};
 pub use target::{Cut, LastCommit, Moment, Target};
 pub use window::{Window, windows};

@@ -1,6 +1,6 @@
 //! A backup with the changes that lead from it to a moment.
 
-use super::chain::{Chain, Run, name_of};
+use super::chain::{Chain, Named, Run, name_of, several};
 use super::definitions::Definitions;
 use super::mapping::Missing;
 use super::target::{Cut, Moment, Target, outside};
@@ -13,7 +13,7 @@ use crate::seal::series_id;
 use crate::{Error, ErrorKind, Result};
 use futures_util::{StreamExt, stream};
 use pgkeep_format::entry::Entry;
-use pgkeep_format::manifest::Database;
+use pgkeep_format::manifest::{BackupKind, Database};
 use pgkeep_format::segment::{
     self, ClearPart, DEFINITIONS, RelationVersion, SealedPart, SequenceState,
 };
@@ -28,8 +28,8 @@ const SEGMENTS_AT_ONCE: usize = 16;
 pub struct Wanted {
     /// Which backup to begin with; absent for the newest before the moment.
     pub backup: Option<Backup>,
-    /// Which database; needed only where the repository has streams of several.
-    pub database: Option<String>,
+    /// Which stream.
+    pub named: Named,
     /// The moment.
     pub target: Target,
     /// Bytes that folding one table may take.
@@ -37,16 +37,30 @@ pub struct Wanted {
 }
 
 /// A backup with the changes that lead from it to a moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Recovery {
     pub(super) repository: Repository,
-    pub(super) segments: Vec<UsedSegment>,
+    pub(super) segments: Arc<Vec<UsedSegment>>,
     pub(super) memory: usize,
     cut: Cut,
-    sampled: Sampled,
-    definitions: Option<Definitions>,
+    sampled: Arc<Sampled>,
+    definitions: Option<Arc<Definitions>>,
+    /// Tables whose rows are not known.
+    unknown: HashSet<u32>,
+    copies: Vec<TableCopy>,
     encoding: String,
     until: i64,
+}
+
+/// Tables whose rows are not known from a backup on, with a copy of them that was taken later.
+#[derive(Debug, Clone)]
+pub struct TableCopy {
+    /// The copy.
+    pub backup: Backup,
+    /// The tables.
+    pub tables: HashSet<u32>,
+    /// The changes that lead from it to the moment.
+    pub recovery: Arc<Recovery>,
 }
 
 /// A segment, reduced to what a fold needs.
@@ -130,90 +144,146 @@ impl Seen {
 /// [`ErrorKind::NotFound`] when the repository has no such moment, naming those that it has;
 /// [`ErrorKind::Usage`] when it has several databases and none was named; what reading gives.
 pub async fn recover(repository: &Repository, wanted: &Wanted) -> Result<(Backup, Recovery)> {
-    let chain = Chain::choose(repository, wanted.database.as_deref()).await?;
-    let mut found = None;
-    for run in chain.runs.iter().rev() {
-        if let Some(cut) = wanted.target.find(repository, run).await? {
-            found = Some((run, cut));
-            break;
-        }
-    }
-    let bases = bases(repository, &chain, wanted.backup.as_ref()).await?;
-    let Some((run, cut)) = found else {
-        let windows = windows_of(repository, &chain, &bases).await?;
-        return Err(windows
-            .iter()
-            .fold(outside(&wanted.target), |error, window| error.hint(window.sentence())));
-    };
+    let chains = Chain::all_of(repository, &wanted.named).await?;
+    let Found { chain, run, cut } = find(repository, &chains, wanted).await?;
+    let bases = bases(repository, chain).await?;
     let begin = repository.segment(name_of(&run.begin)).await?;
     let begin_part = begin.sealed_part()?.begin.as_ref().ok_or_else(|| {
         Error::new(ErrorKind::Damaged, "segment that begins a stream does not say how")
     })?;
     let begins = Visible::parse(&begin_part.snapshot)?;
-    // The newest backup that has nothing which committed after the moment.
-    for (backup, database) in bases.iter().rev() {
-        if database.lsn > cut.end || !joins(database, run, &begins)? {
-            continue;
-        }
-        let seen = Seen::of(database)?;
-        let from = first_used(repository, run, database.lsn, &seen).await?;
-        let definitions = Definitions::at(repository, run, &cut, &seen, from).await?;
-        let (segments, sampled) = used(repository, run, &cut, from, &seen).await?;
-        let recovery = Recovery {
+    let leads = |base: &&Base| base.database.lsn <= cut.end && base.joins(run, &begins);
+    let named = |base: &&Base| match &wanted.backup {
+        Some(backup) => base.is(backup),
+        None => base.copied.is_none(),
+    };
+    // The newest that has nothing which committed after the moment; one of everything, if there is.
+    let candidates: Vec<&Base> = bases.iter().rev().filter(leads).collect();
+    let chosen = candidates.iter().copied().filter(named);
+    if let Some(base) = chosen.clone().find(|base| base.is_whole).or(chosen.clone().next()) {
+        let from = first_used(repository, run, base).await?;
+        let (segments, sampled) = used(repository, run, &cut, from, &base.seen).await?;
+        let definitions = Definitions::at(repository, run, &cut, from).await?.map(Arc::new);
+        let unknown = definitions.as_ref().map(|it| it.unknown(&base.seen)).unwrap_or_default();
+        let mut recovery = Recovery {
             repository: repository.clone(),
-            segments,
+            segments: Arc::new(segments),
             memory: wanted.memory,
             cut,
-            sampled,
+            sampled: Arc::new(sampled),
             definitions,
+            unknown,
+            copies: Vec::new(),
             encoding: begin_part.encoding.clone(),
             until: match wanted.target.moment {
                 Moment::Time(time) => time,
                 _ => cut.last.map_or(run.last.known_until, |last| last.time),
             },
         };
-        return Ok((backup.clone(), recovery));
+        recovery.copies = recovery.find_copies(run, &candidates).await?;
+        return Ok((base.backup.clone(), recovery));
     }
     let message = "no backup leads to that moment: none was taken before it and after the \
                    stream began";
-    let windows = windows_of(repository, &chain, &bases).await?;
+    let windows = windows_of(repository, chain, &bases).await?;
     let error = Error::new(ErrorKind::NotFound, message).hint("Take one now: pgkeep backup");
     Err(windows.iter().fold(error, |error, window| error.hint(window.sentence())))
 }
 
-/// Backups of the stream's database, by their consistent points.
-pub(super) async fn bases(
+/// Where a moment is.
+struct Found<'a> {
+    chain: &'a Chain,
+    run: &'a Run,
+    cut: Cut,
+}
+
+/// Finds the moment in the only stream that has it; the end of all of them is that of the one
+/// which was written last.
+async fn find<'a>(
     repository: &Repository,
-    chain: &Chain,
-    only: Option<&Backup>,
-) -> Result<Vec<(Backup, Database)>> {
-    let backups = match only {
-        Some(backup) => vec![backup.clone()],
-        None => repository.backups().await?.good,
-    };
+    chains: &'a [Chain],
+    wanted: &Wanted,
+) -> Result<Found<'a>> {
+    let mut found: Vec<Found<'a>> = Vec::new();
+    for chain in chains.iter().rev() {
+        if let Some(backup) = &wanted.backup
+            && !bases(repository, chain).await?.iter().any(|base| base.is(backup))
+        {
+            continue;
+        }
+        for run in chain.runs.iter().rev() {
+            if let Some(cut) = wanted.target.find(repository, run).await? {
+                found.push(Found { chain, run, cut });
+                break;
+            }
+        }
+        if wanted.target.moment == Moment::Latest && !found.is_empty() {
+            break;
+        }
+    }
+    if found.len() > 1 {
+        return Err(several(found.iter().map(|found| found.chain)));
+    }
+    if let Some(found) = found.pop() {
+        return Ok(found);
+    }
+    let mut error = outside(&wanted.target);
+    for chain in chains {
+        let bases = bases(repository, chain).await?;
+        for window in windows_of(repository, chain, &bases).await? {
+            error = error.hint(window.sentence());
+        }
+    }
+    Err(error)
+}
+
+/// A backup of the stream's database.
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) backup: Backup,
+    pub(super) database: Database,
+    pub(super) seen: Seen,
+    /// Whether it has all of the database.
+    is_whole: bool,
+    /// The tables that it is a copy of; it is no base for others.
+    pub(super) copied: Option<HashSet<u32>>,
+}
+
+/// Backups of the stream's database, by their consistent points.
+pub(super) async fn bases(repository: &Repository, chain: &Chain) -> Result<Vec<Base>> {
     let secrets = repository.secrets()?;
     let mut bases = Vec::new();
-    for backup in backups {
+    for backup in repository.backups().await?.good {
         let sealed = backup.sealed_part()?;
         let database = sealed.databases.iter().find(|database| {
             series_id(secrets, sealed.system_identifier, &database.name) == chain.stream
         });
-        if let Some(database) = database.cloned() {
-            bases.push((backup, database));
-        }
+        let Some(database) = database.cloned() else { continue };
+        let is_whole = sealed.selection.is_empty();
+        let copied = (backup.clear.kind == BackupKind::Copy)
+            .then(|| sealed.copied_tables.iter().flatten().copied().collect());
+        let seen = Seen::of(&database)?;
+        bases.push(Base { database, seen, is_whole, copied, backup });
     }
-    bases.sort_by_key(|(_, database)| database.lsn);
+    bases.sort_by_key(|base| base.database.lsn);
     Ok(bases)
 }
 
-/// Whether every transaction that the backup lacks is in the run.
-pub(super) fn joins(database: &Database, run: &Run, begins: &Visible) -> Result<bool> {
-    let within = database.lsn >= run.begin.last && database.lsn <= run.last.last;
-    Ok(within
-        && match Seen::of(database)? {
-            Seen::Snapshot(visible) => visible.sees_all_of(begins),
-            Seen::Replayed(lsn) => lsn >= run.begin.last,
-        })
+impl Base {
+    fn is(&self, backup: &Backup) -> bool {
+        self.backup.clear.id == backup.clear.id
+    }
+
+    /// Whether every transaction that it lacks is in the run, which `begins` so.
+    pub(super) fn joins(&self, run: &Run, begins: &Visible) -> bool {
+        let lsn = self.database.lsn;
+        let within = lsn >= run.begin.last && lsn <= run.last.last;
+        within
+            && match &self.seen {
+                Seen::Snapshot(visible) => visible.sees_all_of(begins),
+                Seen::Replayed(lsn) => *lsn >= run.begin.last,
+            }
+    }
 }
 
 /// What was sampled beside the changes, as it stood last.
@@ -224,10 +294,10 @@ struct Sampled {
     unpublished: Option<HashSet<u32>>,
 }
 
-/// The first segment that may have something which was not `seen`.
-async fn first_used(repository: &Repository, run: &Run, lsn: u64, seen: &Seen) -> Result<usize> {
-    let mut from = run.names.partition_point(|name| name.last <= lsn);
-    if let Seen::Snapshot(visible) = seen {
+/// The first segment that may have something which the base does not.
+async fn first_used(repository: &Repository, run: &Run, base: &Base) -> Result<usize> {
+    let mut from = run.names.partition_point(|name| name.last <= base.database.lsn);
+    if let Seen::Snapshot(visible) = &base.seen {
         // A commit may be in the WAL a while before others see it.
         while from > 0
             && run.read(repository, from - 1).await?.clear.greatest_xid >= visible.least_running()
@@ -321,6 +391,36 @@ fn reduce(
 }
 
 impl Recovery {
+    /// The newest copies that know the rows of tables which this does not; `candidates` are the
+    /// newest first.
+    async fn find_copies(&self, run: &Run, candidates: &[&Base]) -> Result<Vec<TableCopy>> {
+        let mut copies = Vec::new();
+        let Some(definitions) = &self.definitions else { return Ok(copies) };
+        let mut lacking = self.unknown.clone();
+        for base in candidates {
+            let Some(copied) = &base.copied else { continue };
+            let unknown = definitions.unknown(&base.seen);
+            let knows = |table: &&u32| copied.contains(table) && !unknown.contains(table);
+            let tables: HashSet<u32> = lacking.iter().filter(knows).copied().collect();
+            if tables.is_empty() {
+                continue;
+            }
+            lacking.retain(|table| !tables.contains(table));
+            let from = first_used(&self.repository, run, base).await?;
+            let (segments, _) = used(&self.repository, run, &self.cut, from, &base.seen).await?;
+            let segments = Arc::new(segments);
+            let recovery = Arc::new(Self { segments, unknown, ..self.clone() });
+            copies.push(TableCopy { backup: base.backup.clone(), tables, recovery });
+        }
+        Ok(copies)
+    }
+
+    /// Copies that know the rows of tables which the backup does not.
+    #[must_use]
+    pub fn copies(&self) -> &[TableCopy] {
+        &self.copies
+    }
+
     /// Segments that have changes which count.
     #[must_use]
     pub fn segments(&self) -> usize {
@@ -376,7 +476,7 @@ impl Recovery {
     /// had were too many for the stream.
     #[must_use]
     pub fn is_unknown(&self, table: u32) -> bool {
-        self.definitions.as_ref().is_some_and(|definitions| definitions.is_unknown(table))
+        self.unknown.contains(&table)
     }
 
     /// The columns that a table had when a segment began, where something changed them before.

@@ -80,7 +80,7 @@ impl TableFold {
                  after the backup, and it is large"
             );
             return Err(Error::new(ErrorKind::UnsupportedFormat, message)
-                .hint("Restore to a moment before that, or after a later backup.")
+                .hint("Restore to a moment before that, or after a later backup or copy by pgkeep stream.")
                 .hint("Leave the table out: -T NAME"));
         }
         let none = Missing::new();

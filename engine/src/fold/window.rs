@@ -1,15 +1,14 @@
 //! What can be restored: from the first backup that joins a run of the stream to its end.
 
 use super::chain::{Chain, chains, name_of};
-use super::recovery::{bases, joins};
+use super::recovery::{Base, bases};
 use super::visible::Visible;
-use crate::repository::{Backup, Repository};
+use crate::repository::Repository;
 use crate::{Lsn, Result};
 use pgkeep_format::id::{BackupId, SeriesId};
-use pgkeep_format::manifest::Database;
 
-/// Digits of a backup's id that a sentence has.
-const ID_DIGITS: usize = 8;
+/// Digits of an id that a sentence has.
+pub(super) const ID_DIGITS: usize = 8;
 
 /// A run of a change stream, and what it lets restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +58,7 @@ pub async fn windows(repository: &Repository) -> Result<Vec<Window>> {
     let mut windows = Vec::new();
     for chain in chains(repository).await? {
         let bases = match repository.can_read() {
-            true => bases(repository, &chain, None).await?,
+            true => bases(repository, &chain).await?,
             false => Vec::new(),
         };
         windows.extend(windows_of(repository, &chain, &bases).await?);
@@ -71,7 +70,7 @@ pub async fn windows(repository: &Repository) -> Result<Vec<Window>> {
 pub(super) async fn windows_of(
     repository: &Repository,
     chain: &Chain,
-    bases: &[(Backup, Database)],
+    bases: &[Base],
 ) -> Result<Vec<Window>> {
     let mut windows = Vec::new();
     for run in &chain.runs {
@@ -80,12 +79,8 @@ pub(super) async fn windows_of(
         let mut from = None;
         if let Some(begin) = &begin {
             let begins = Visible::parse(&begin.snapshot)?;
-            for (backup, database) in bases {
-                if joins(database, run, &begins)? {
-                    from = Some((backup.clear.id, database.lsn));
-                    break;
-                }
-            }
+            let joins = |base: &&Base| base.copied.is_none() && base.joins(run, &begins);
+            from = bases.iter().find(joins).map(|base| (base.backup.clear.id, base.database.lsn));
         }
         windows.push(Window {
             stream: chain.stream,

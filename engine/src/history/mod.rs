@@ -16,7 +16,7 @@ pub use condition::Condition;
 pub use recorded::{Field, Recorded, Value};
 
 use crate::catalog::NameMatcher;
-use crate::fold::{Chain, Cut, Moment, Run, Target};
+use crate::fold::{Chain, Cut, Moment, Named, Run, Target};
 use crate::repository::Repository;
 use crate::{Error, ErrorKind, Result};
 use condition::Conditions;
@@ -31,8 +31,8 @@ const SEGMENTS_AHEAD: usize = 4;
 /// Which changes are asked for.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Which database; needed only where the repository has streams of several.
-    pub database: Option<String>,
+    /// Which stream.
+    pub named: Named,
     /// Which tables, by any name that they had in the time; then all their changes up to when
     /// they had it are taken.
     pub tables: NameMatcher,
@@ -76,7 +76,7 @@ pub type Tell<'a> = dyn FnMut(&Recorded<'_>) -> Result<ControlFlow<()>> + Send +
 /// several and none was named, or a condition does not fit the tables; what reading the repository
 /// and `tell` give.
 pub async fn history(repository: &Repository, asked: &Asked, tell: &mut Tell<'_>) -> Result<Found> {
-    let chain = Chain::choose(repository, asked.database.as_deref()).await?;
+    let chain = Chain::the_one(repository, &asked.named).await?;
     let mut history = History {
         repository,
         asked,

@@ -14,6 +14,7 @@ use pgkeep_format::manifest::{
 };
 use pgkeep_format::name::{BACKUPS, ObjectName};
 use pgkeep_format::object::ObjectType;
+use pgkeep_format::stream::Stream;
 
 /// Databases that an error names at most.
 const DATABASES_NAMED_MAX: usize = 10;
@@ -84,7 +85,7 @@ impl Repository {
             let message = format!("object \"{name}\" is the manifest of backup {}", clear.id);
             return Err(Error::new(ErrorKind::Damaged, message));
         }
-        if clear.kind != BackupKind::Logical {
+        if clear.kind == BackupKind::Physical {
             let message = format!("backup {id} is of a kind that this version does not read");
             return Err(Error::new(ErrorKind::UnsupportedFormat, message)
                 .hint("Use a newer version of pgkeep."));
@@ -104,7 +105,8 @@ impl Repository {
         Ok(Backup { clear, sealed, manifest_len: body.len() as u64 })
     }
 
-    /// Finds a backup by the first digits of its id, or the newest by `latest`.
+    /// Finds a backup by the first digits of its id, or the newest by `latest`, which is never a
+    /// copy of tables for a change stream.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is none, [`ErrorKind::Usage`] when several begin
@@ -119,7 +121,8 @@ impl Repository {
                     .because(error)
                     .hint("Name a backup that can be read: pgkeep list"));
             }
-            return backups.good.into_iter().next_back().ok_or_else(|| {
+            let is_backup = |backup: &Backup| backup.clear.kind != BackupKind::Copy;
+            return backups.good.into_iter().rfind(is_backup).ok_or_else(|| {
                 let message = format!("repository \"{}\" has no backup", self.store().location());
                 Error::new(ErrorKind::NotFound, message).hint("Run: pgkeep backup")
             });
@@ -186,8 +189,7 @@ impl ChunkReader {
     /// [`ErrorKind::Damaged`].
     pub async fn entries(&self, backup: &Backup, stream: u32) -> Result<Vec<Entry>> {
         let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("entries {why}"));
-        let stream =
-            backup.clear.streams.get(stream as usize).ok_or_else(|| damaged("have no stream"))?;
+        let stream = backup.stream(stream)?;
         let bytes = self.read_stream(stream, ENTRIES_LEN_MAX).await?;
         let mut entries: Vec<Entry> = Vec::new();
         let mut rest = &bytes[..];
@@ -216,6 +218,17 @@ impl ChunkReader {
 }
 
 impl Backup {
+    /// The stream at a position that an entry gives.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] when there is none.
+    pub fn stream(&self, position: u32) -> Result<&Stream> {
+        self.clear.streams.get(position as usize).ok_or_else(|| {
+            let message = "backup refers to a stream of chunks that is not there";
+            Error::new(ErrorKind::Damaged, message)
+        })
+    }
+
     /// The stream of its roles and tablespaces.
     ///
     /// # Errors

@@ -7,9 +7,13 @@
 use crate::catalog::Selection;
 use crate::fold::Recovery;
 use crate::postgres::{literal, qualified};
+use crate::repository::{Backup, ChunkReader};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, Kind};
+use pgkeep_format::manifest::Database;
+use pgkeep_format::stream::Stream;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Tables that an error names at most.
 const TABLES_NAMED_MAX: usize = 5;
@@ -18,25 +22,43 @@ const TABLES_NAMED_MAX: usize = 5;
 #[derive(Debug, Default)]
 pub(super) struct Folded {
     pub(super) entries: Vec<Entry>,
-    /// Rows of the backup by the OID of their table.
-    pub(super) bases: HashMap<u32, Data>,
+    /// What changes are applied to, by the OID of the table.
+    pub(super) bases: HashMap<u32, Base>,
     /// What the user should look at, a sentence each.
     pub(super) warnings: Vec<String>,
 }
 
-/// Takes the entries of the backup; `is_whole` says whether it has all of its database.
+/// The rows of a table that changes are applied to: the backup's, or those of a later copy.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) data: Data,
+    pub(super) stream: Stream,
+    /// The changes.
+    pub(super) recovery: Arc<Recovery>,
+}
+
+/// Takes the entries of the database in the backup.
 ///
 /// # Errors
 /// [`ErrorKind::UnsupportedFormat`] when definitions of the moment are not known, all of a
 /// database is restored, and tables were made after the backup.
 pub(super) async fn fold(
-    entries: Vec<Entry>,
-    is_whole: bool,
-    recovery: &Recovery,
+    reader: &ChunkReader,
+    backup: &Backup,
+    database: &Database,
+    recovery: &Arc<Recovery>,
     selection: &Selection,
 ) -> Result<Folded> {
-    let tables = entries.iter().filter_map(|entry| entry.data.as_ref());
-    let bases = tables.filter_map(|data| Some((data.table?, data.clone()))).collect();
+    let entries = reader.entries(backup, database.entries_stream).await?;
+    let mut bases = bases(&entries, backup, recovery)?;
+    for copy in recovery.copies() {
+        let of_copy = copy.backup.database(Some(&database.name))?;
+        let copied = reader.entries(&copy.backup, of_copy.entries_stream).await?;
+        let mut copied = self::bases(&copied, &copy.backup, &copy.recovery)?;
+        copied.retain(|table, _| copy.tables.contains(table));
+        bases.extend(copied);
+    }
+    let is_whole = backup.sealed_part()?.selection.is_empty();
     let mut folded = Folded { entries, bases, warnings: recovery.warnings().to_vec() };
     let of_moment = if is_whole { recovery.entries().await? } else { None };
     match of_moment {
@@ -49,6 +71,20 @@ pub(super) async fn fold(
     Ok(folded)
 }
 
+fn bases(
+    entries: &[Entry],
+    backup: &Backup,
+    recovery: &Arc<Recovery>,
+) -> Result<HashMap<u32, Base>> {
+    let mut bases = HashMap::new();
+    for data in entries.iter().filter_map(|entry| entry.data.as_ref()) {
+        let Some(table) = data.table else { continue };
+        let stream = backup.stream(data.stream)?.clone();
+        bases.insert(table, Base { data: data.clone(), stream, recovery: recovery.clone() });
+    }
+    Ok(bases)
+}
+
 impl Folded {
     /// Takes the definitions of the moment.
     fn take(&mut self, of_moment: Vec<Entry>, recovery: &Recovery) {
@@ -57,7 +93,7 @@ impl Folded {
             let Some(data) = &mut entry.data else { continue };
             let Some(table) = data.table else { continue };
             let base = self.bases.get(&table);
-            (data.rows, data.bytes) = base.map_or((0, 0), |base| (base.rows, base.bytes));
+            (data.rows, data.bytes) = base.map_or((0, 0), |base| (base.data.rows, base.data.bytes));
             if recovery.is_unpublished(table) {
                 let title = qualified(entry.schema.as_deref().unwrap_or_default(), &entry.name);
                 self.warnings.push(match base {

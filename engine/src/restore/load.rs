@@ -1,6 +1,7 @@
 //! Rows from chunks into tables, by `COPY FROM STDIN`; a large table in groups of chunks,
 //! each of which any connection can load. To a moment, they pass through a fold first.
 
+use super::folded::Base;
 use super::rename::Rename;
 use super::routes::Routes;
 use super::sessions::Sessions;
@@ -16,7 +17,7 @@ use futures_util::{StreamExt, stream};
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
-use pgkeep_format::stream::{ChunkReference, Stream};
+use pgkeep_format::stream::ChunkReference;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -57,7 +58,7 @@ impl Group {
 /// Loads rows.
 pub(super) struct Loader {
     reader: ChunkReader,
-    streams: Vec<Stream>,
+    backup: Backup,
     entries: Arc<Vec<Entry>>,
     encoding: String,
     rename: Rename,
@@ -66,8 +67,8 @@ pub(super) struct Loader {
     /// Whether triggers are disabled, table by table.
     disable_triggers: bool,
     recovery: Option<Arc<Recovery>>,
-    /// With changes: rows of the backup by the OID of their table.
-    bases: HashMap<u32, Data>,
+    /// With changes: what they are applied to, by the OID of the table.
+    bases: HashMap<u32, Base>,
     /// Of tables with changes, by the entry of their rows.
     folds: HashMap<usize, Arc<Folded>>,
     rows: Arc<AtomicU64>,
@@ -91,7 +92,7 @@ impl Loader {
     ) -> Result<Self> {
         Ok(Self {
             reader: reader.clone(),
-            streams: backup.clear.streams.clone(),
+            backup: backup.clone(),
             entries: entries.clone(),
             encoding: database.encoding.clone(),
             rename: rename.clone(),
@@ -106,7 +107,7 @@ impl Loader {
     }
 
     /// Lets rows become what changes make of them.
-    pub(super) fn recover(&mut self, recovery: Option<&Arc<Recovery>>, bases: HashMap<u32, Data>) {
+    pub(super) fn recover(&mut self, recovery: Option<&Arc<Recovery>>, bases: HashMap<u32, Base>) {
         self.recovery = recovery.cloned();
         self.bases = bases;
     }
@@ -124,6 +125,8 @@ impl Loader {
             return Ok(groups);
         };
         let base = self.bases.get(&table);
+        let recovery = base.map_or(recovery, |base| &base.recovery);
+        let base = base.map(|base| &base.data);
         let Some(fold) = TableFold::open(recovery, table, base, data)? else {
             return Ok(groups);
         };
@@ -141,16 +144,14 @@ impl Loader {
     }
 
     async fn groups_of_backup(&self, position: usize) -> Result<Vec<Group>> {
-        let mut data = self.data(position)?;
-        if let (Some(_), Some(table)) = (&self.recovery, data.table) {
-            match self.bases.get(&table) {
-                Some(base) => data = base,
+        let data = self.data(position)?;
+        let stream = match (&self.recovery, data.table) {
+            (Some(_), Some(table)) => match self.bases.get(&table) {
+                Some(base) => &base.stream,
                 None => return Ok(groups(&[])),
-            }
-        }
-        let stream = self.streams.get(data.stream as usize).ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, "rows refer to a stream that is not there")
-        })?;
+            },
+            _ => self.backup.stream(data.stream)?,
+        };
         Ok(groups(&self.reader.references(stream).await?))
     }
 

@@ -218,13 +218,14 @@ async fn restore(
     progress.event(Event::Phase("reading the backup".to_owned()));
     let reader = ChunkReader::open(repository).await?;
     let database = backup.database(options.database.as_deref())?;
-    let entries = reader.entries(backup, database.entries_stream).await?;
     let Folded { mut entries, bases, mut warnings } = match &options.recovery {
         Some(recovery) => {
-            let is_whole = backup.sealed_part()?.selection.is_empty();
-            folded::fold(entries, is_whole, recovery, &options.selection).await?
+            folded::fold(&reader, backup, database, recovery, &options.selection).await?
         }
-        None => Folded { entries, ..Folded::default() },
+        None => {
+            let entries = reader.entries(backup, database.entries_stream).await?;
+            Folded { entries, ..Folded::default() }
+        }
     };
     forget_storage(&mut entries, &options.selection);
     let entries = Arc::new(entries);

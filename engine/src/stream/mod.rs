@@ -5,6 +5,7 @@
 //! setup   publication, replica identities, slot -> the segment that begins the stream
 //! run     slot -> pgoutput -> transactions -> chunks of changes -> packs -> segment
 //!         the server is told how far we are only when the segment is durable
+//! copies  rows that the stream lacks, of tables that a command rewrote -> a small backup
 //! ```
 //!
 //! Memory holds at most a chunk of each table and the limit of `receive` together; a slow store
@@ -12,6 +13,7 @@
 
 mod begin;
 mod builder;
+mod copies;
 mod definitions;
 mod position;
 mod receive;
@@ -21,6 +23,7 @@ mod run;
 mod setup;
 mod watch;
 
+pub use copies::TableCopier;
 pub use receive::MARK_PREFIX;
 pub use run::{StreamOptions, StreamReport, run};
 pub use setup::{Keyless, SetupOptions, SetupReport, mark, setup, teardown};

@@ -3,6 +3,7 @@
 
 use super::begin::{self, SlotFound, Source};
 use super::builder::{Facts, SegmentBuilder, Storage};
+use super::copies::{Copies, Done, TableCopier};
 use super::position;
 use super::receive::{LargeTransaction, Received, Receiver, Xids};
 use super::watch::{Sample, Watch};
@@ -75,13 +76,16 @@ pub struct StreamReport {
     pub transactions: u64,
     /// Bytes of their changes as stored.
     pub stored_bytes: u64,
+    /// Tables that were copied anew, as a command had rewritten or filled them.
+    pub copied_tables: u64,
     /// How far the stream goes now.
     pub last: u64,
     /// What the user should look at, a sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Streams until it is interrupted, which is no error.
+/// Streams until it is interrupted, which is no error. `copier` backs up tables whose rows the
+/// stream lacks.
 ///
 /// # Errors
 /// What keeps it from going on at all: no stream was set up, the store refuses, a right is
@@ -90,6 +94,7 @@ pub async fn run(
     repository: &Repository,
     settings: &Settings,
     options: &StreamOptions,
+    copier: &Arc<dyn TableCopier>,
     progress: &Arc<dyn Progress>,
     mut interrupt: Interrupt,
 ) -> Result<StreamReport> {
@@ -99,7 +104,7 @@ pub async fn run(
     loop {
         let before = report.segments;
         let mut streamer =
-            Streamer { repository, settings, options, progress, report: &mut report };
+            Streamer { repository, settings, options, copier, progress, report: &mut report };
         let error = match streamer.once(&mut interrupt, &mut connected).await {
             Ok(()) => return Ok(report),
             Err(error) => error,
@@ -132,6 +137,7 @@ struct Streamer<'a> {
     repository: &'a Repository,
     settings: &'a Settings,
     options: &'a StreamOptions,
+    copier: &'a Arc<dyn TableCopier>,
     progress: &'a Arc<dyn Progress>,
     report: &'a mut StreamReport,
 }
@@ -186,6 +192,7 @@ impl Streamer<'_> {
             stored_sequences: None,
             stored_unpublished: None,
             since_sample: 0,
+            copies: Copies::new(self.copier.clone()),
             writing: None,
             last_stored: Instant::now(),
             first_waiting: None,
@@ -331,6 +338,7 @@ struct Line {
     stored_unpublished: Option<Vec<u32>>,
     /// Segments since both were stored whether they had changed or not.
     since_sample: u32,
+    copies: Copies,
     writing: Option<JoinHandle<Result<ClearPart>>>,
     last_stored: Instant,
     /// When the first transaction came that waits to be stored.
@@ -368,6 +376,7 @@ impl Line {
                 biased;
                 () = interrupt.wait() => return self.finish(streamer).await,
                 stored = stored(&mut self.writing) => self.stored(stored?, streamer).await?,
+                done = self.copies.done() => self.copied(done?, streamer).await,
                 _ = status.tick() => self.confirm(false).await?,
                 () = at(due) => {}
                 _ = look.tick() => self.look(streamer).await?,
@@ -384,9 +393,12 @@ impl Line {
         self.receiver.is_between_transactions() && !self.receiver.open.is_empty()
     }
 
-    /// Whether all is durable that was there when we began.
+    /// Whether all is durable that was there when we began, and all was copied that was to be.
     fn has_caught_up(&self) -> bool {
-        self.has_received_all() && self.writing.is_none() && self.durable >= self.caught_up_at
+        self.has_received_all()
+            && self.writing.is_none()
+            && self.durable >= self.caught_up_at
+            && !self.copies.is_busy(&self.sample.rewritten)
     }
 
     /// Whether all has come that was there when we began.
@@ -559,6 +571,9 @@ impl Line {
             self.promise = (self.sample.written, self.sample.time);
         }
         self.shout(streamer);
+        if let Some(told) = self.copies.begin(&self.sample.rewritten) {
+            streamer.progress.event(Event::Step(told));
+        }
         let idle = self.receiver.open.is_empty() && self.writing.is_none();
         let moved = self.idle_position() > self.durable;
         let long = self.last_stored.elapsed() >= IDLE_SEGMENT_INTERVAL;
@@ -570,6 +585,17 @@ impl Line {
         }
         // The answer says how far the server is where it has nothing to send.
         self.confirm(true).await
+    }
+
+    /// A copy of tables ended. It is a base only where the stream goes at least as far.
+    async fn copied(&mut self, done: Done, streamer: &mut Streamer<'_>) {
+        match self.copies.ended(done, &self.watch).await {
+            Ok((lsn, tables)) => {
+                streamer.report.copied_tables += tables;
+                self.caught_up_at = self.caught_up_at.max(lsn);
+            }
+            Err(told) => streamer.warn(told),
+        }
     }
 
     /// Says so, once in a while, when the slot keeps much WAL from being removed, or is about to be

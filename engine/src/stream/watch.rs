@@ -1,15 +1,22 @@
 //! What is asked of the server beside the stream: its clock and position, its sequences, and
 //! how much WAL the slot keeps from being removed.
 
-use crate::postgres::{Row, Session, Settings, literal};
+use super::copies::Rewritten;
+use crate::postgres::{Row, ServerError, Session, Settings, literal, qualified};
 use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::segment::SequenceState;
+
+/// Sequences at the most that are asked one by one: no row has a value of theirs, so that they are
+/// behind nothing where they are not asked.
+const UNCALLED_MAX: usize = 500;
 
 /// Asks on a session of its own.
 pub(super) struct Watch {
     session: Session,
     slot: String,
     publication: String,
+    /// Whether the server remembers which tables the stream lacks rows of.
+    remembers: bool,
 }
 
 /// What the server says at a moment.
@@ -23,6 +30,8 @@ pub(super) struct Sample {
     pub(super) sequences: Vec<SequenceState>,
     /// OIDs of tables whose changes are not published, ascending.
     pub(super) unpublished: Vec<u32>,
+    /// Tables whose rows the stream lacks and that were not copied since.
+    pub(super) rewritten: Vec<Rewritten>,
     /// The slot.
     pub(super) slot: Option<SlotState>,
 }
@@ -56,7 +65,11 @@ impl Watch {
     pub(super) async fn open(settings: &Settings, slot: &str, publication: &str) -> Result<Self> {
         let session = Session::connect(settings, "stream").await?;
         session.execute("SET search_path = ''; SET statement_timeout = 0").await?;
-        Ok(Self { session, slot: slot.to_owned(), publication: publication.to_owned() })
+        let sql = "SELECT FROM pg_catalog.pg_class \
+                   WHERE oid = pg_catalog.to_regclass('pgkeep.rewritten')";
+        let remembers = !session.query(sql).await?.is_empty();
+        let (slot, publication) = (slot.to_owned(), publication.to_owned());
+        Ok(Self { session, slot, publication, remembers })
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -96,7 +109,42 @@ impl Watch {
         let slot = self.slot().await?;
         let sequences = self.sequences().await?;
         let unpublished = self.unpublished().await?;
-        Ok(Sample { written, time, sequences, unpublished, slot })
+        let rewritten = self.rewritten().await?;
+        Ok(Sample { written, time, sequences, unpublished, rewritten, slot })
+    }
+
+    async fn rewritten(&self) -> Result<Vec<Rewritten>> {
+        if !self.remembers {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT r.relid, r.xid, n.nspname, c.relname FROM pgkeep.rewritten r \
+                   JOIN pg_catalog.pg_class c ON c.oid = r.relid \
+                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY r.relid, r.xid";
+        let rows = self.session.query(sql).await?;
+        let rewritten = |row: &Row| {
+            Ok(Rewritten {
+                table: row.parse("relid")?,
+                xid: row.parse("xid")?,
+                schema: row.text("nspname")?.to_owned(),
+                name: row.text("relname")?.to_owned(),
+            })
+        };
+        rows.iter().map(rewritten).collect()
+    }
+
+    /// Lets the server forget tables that were copied, and those that are gone.
+    ///
+    /// # Errors
+    /// As [`Session::execute`], where the role may not.
+    pub(super) async fn forget_rewritten(&self, copied: &[Rewritten]) -> Result<()> {
+        let pairs = copied.iter().map(|one| format!("({}, '{}'::xid8)", one.table, one.xid));
+        let pairs = pairs.collect::<Vec<_>>().join(", ");
+        self.session
+            .execute(&format!(
+                "DELETE FROM pgkeep.rewritten WHERE (relid, xid) IN ({pairs}) \
+                 OR NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = relid)"
+            ))
+            .await
     }
 
     async fn unpublished(&self) -> Result<Vec<u32>> {
@@ -121,23 +169,65 @@ impl Watch {
         let rows = self
             .session
             .query(
-                "SELECT schemaname, sequencename, last_value, \
-                   pg_catalog.format('%I.%I', schemaname, sequencename) \
-                     ::pg_catalog.regclass::pg_catalog.oid AS oid \
-                 FROM pg_catalog.pg_sequences \
-                 WHERE last_value IS NOT NULL ORDER BY schemaname, sequencename",
+                "SELECT s.schemaname, s.sequencename, s.last_value, o.oid, \
+                   pg_catalog.has_sequence_privilege(o.oid, 'SELECT') AS readable \
+                 FROM pg_catalog.pg_sequences s, LATERAL (SELECT \
+                   pg_catalog.format('%I.%I', s.schemaname, s.sequencename) \
+                     ::pg_catalog.regclass::pg_catalog.oid AS oid) o \
+                 ORDER BY s.schemaname, s.sequencename",
             )
             .await?;
-        let state = |row: &Row| {
-            Ok(SequenceState {
+        let (mut states, mut uncalled) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            let value = row.optional("last_value")?.map(|_| row.parse("last_value")).transpose()?;
+            let state = SequenceState {
                 schema: row.text("schemaname")?.to_owned(),
                 name: row.text("sequencename")?.to_owned(),
-                last_value: row.parse("last_value")?,
+                last_value: value.unwrap_or_default(),
                 is_called: true,
                 oid: row.parse("oid")?,
-            })
+            };
+            match value {
+                Some(_) => states.push(state),
+                None if row.bool("readable")? => uncalled.push(state),
+                None => {}
+            }
+        }
+        if uncalled.len() <= UNCALLED_MAX {
+            states.extend(self.uncalled(uncalled).await?);
+            states.sort_by(|one, next| (&one.schema, &one.name).cmp(&(&next.schema, &next.name)));
+        }
+        Ok(states)
+    }
+
+    /// Where sequences stand that gave no value since they were made or set: no view tells.
+    async fn uncalled(&self, mut sequences: Vec<SequenceState>) -> Result<Vec<SequenceState>> {
+        const UNDEFINED_TABLE: &str = "42P01";
+        let select = |(at, state): (usize, &SequenceState)| {
+            let name = qualified(&state.schema, &state.name);
+            format!("SELECT {at} AS place, last_value, is_called FROM {name}")
         };
-        rows.iter().map(state).collect()
+        let selects: Vec<String> = sequences.iter().enumerate().map(select).collect();
+        if selects.is_empty() {
+            return Ok(sequences);
+        }
+        let rows = match self.session.query(&selects.join(" UNION ALL ")).await {
+            Err(error)
+                if error
+                    .cause::<ServerError>()
+                    .is_some_and(|error| error.sqlstate == UNDEFINED_TABLE) =>
+            {
+                // One was dropped meanwhile; the next sample has the others.
+                return Ok(Vec::new());
+            }
+            rows => rows?,
+        };
+        for row in rows {
+            let state = sequences.get_mut(row.parse::<usize>("place")?).ok_or_else(no_row)?;
+            (state.last_value, state.is_called) =
+                (row.parse("last_value")?, row.bool("is_called")?);
+        }
+        Ok(sequences)
     }
 
     /// How the slot is; absent when there is none of its name.

@@ -159,6 +159,7 @@ fn sealed_part() -> SealedPart {
         warnings: Vec::new(),
         selection: Vec::new(),
         globals_stream: None,
+        copied_tables: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is installed in a database, as statements, and what removes it again.
 //!
-//! Installed again, it replaces what another version installed; only what it remembers of
-//! replica identities stays.
+//! Installed again, it replaces what another version installed; what it remembers of replica
+//! identities, and of tables whose rows the stream lacks, stays.
 
 use super::fingerprint;
 use crate::postgres::literal;
@@ -47,6 +47,8 @@ pub fn installation(image: &CatalogImage, publishing: &Publishing) -> Vec<String
          SELECT pg_catalog.gen_random_uuid(), pg_catalog.pg_current_xact_id() \
          WHERE NOT EXISTS (SELECT FROM pgkeep.token);",
         "UPDATE pgkeep.token SET installed = pg_catalog.pg_current_xact_id();",
+        "CREATE TABLE IF NOT EXISTS pgkeep.rewritten \
+         (relid oid, xid xid8, PRIMARY KEY (relid, xid));",
         "DROP TABLE IF EXISTS pgkeep.armed, pgkeep.touched, pgkeep.catalog_query;",
         "DROP FUNCTION IF EXISTS pgkeep.say(text[]), pgkeep.emit(xid8, boolean), \
          pgkeep.capture(), pgkeep.arm(), pgkeep.arm_drop(), pgkeep.arm_rewrite(), \

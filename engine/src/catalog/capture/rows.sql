@@ -1,5 +1,5 @@
 -- Writes all rows of tables that a command rewrote or filled: logical decoding does not show
--- them. Of a large table it only says so.
+-- them. Of a large table it only says so, and remembers it until there is a copy.
 CREATE FUNCTION pgkeep.rows(of_xid xid8) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET "DateStyle" = 'ISO' SET "IntervalStyle" = 'postgres' SET "TimeZone" = 'UTC'
@@ -32,6 +32,7 @@ BEGIN
   LOOP
     IF one.is_large THEN
       PERFORM pgkeep.say(ARRAY['unknown', one.oid::text]);
+      INSERT INTO pgkeep.rewritten VALUES (one.oid, of_xid) ON CONFLICT DO NOTHING;
       CONTINUE;
     END IF;
     PERFORM pgkeep.say(ARRAY['table', one.oid::text, one.nspname, one.relname,

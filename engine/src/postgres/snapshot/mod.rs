@@ -9,10 +9,13 @@
 mod lock;
 mod privileges;
 mod rewritten;
+mod standby;
 
 use super::settings::Settings;
 use super::{Session, WireSession, literal};
 use crate::{Error, ErrorKind, Result};
+use standby::Held;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What pg_dump sets as well, and a little more: the text of a value must be the same
@@ -62,6 +65,8 @@ pub struct SnapshotOptions {
     pub row_security: bool,
     /// Reads rows of foreign tables.
     pub foreign_tables: bool,
+    /// How many sessions will join at the most: those of a standby take their snapshots together.
+    pub readers: usize,
 }
 
 impl SnapshotOptions {
@@ -79,6 +84,7 @@ impl SnapshotOptions {
 pub struct Coordinator {
     session: Session,
     options: SnapshotOptions,
+    is_standby: bool,
 }
 
 impl Coordinator {
@@ -89,7 +95,8 @@ impl Coordinator {
     pub async fn connect(settings: &Settings, options: &SnapshotOptions) -> Result<Self> {
         let session = Session::connect(settings, "backup").await?;
         session.execute(&options.session_settings(session.major())).await?;
-        Ok(Self { session, options: options.clone() })
+        let is_standby = standby::is_standby(&session).await?;
+        Ok(Self { session, options: options.clone(), is_standby })
     }
 
     /// The session, in no transaction: each query sees what is committed by then.
@@ -99,8 +106,8 @@ impl Coordinator {
     }
 
     /// Locks tables (schema, name) against being changed or dropped, in `ACCESS SHARE` mode,
-    /// until the snapshot is closed, then takes and exports the snapshot. In this order no
-    /// command can rewrite or truncate a table between the two: of such a table an older
+    /// until the snapshot is closed, then takes the snapshot that all will share. In this order
+    /// no command can rewrite or truncate a table between the two: of such a table an older
     /// snapshot sees no row (PostgreSQL, "Caveats" of MVCC), and nobody is told. Each lock
     /// may take `timeout`; zero is no limit. The position in the WAL is that of now, also
     /// where the snapshot was there before.
@@ -108,13 +115,14 @@ impl Coordinator {
     /// # Errors
     /// [`ErrorKind::LockTimeout`], naming who is in the way; [`ErrorKind::Privilege`], naming
     /// every table that the role may not read; [`ErrorKind::Changed`] when a table is gone, or
-    /// was rewritten since the exported snapshot was taken; else as [`Session::execute`].
+    /// was rewritten since the exported snapshot was taken, or a standby's sessions cannot share
+    /// what they see now; else as [`Session::execute`].
     pub async fn lock_and_look(
         self,
         tables: &[(String, String)],
         timeout: Duration,
     ) -> Result<Snapshot> {
-        let Self { session, options } = self;
+        let Self { session, options, is_standby } = self;
         privileges::check(&session, tables).await?;
         let begin = if options.serializable_deferrable { BEGIN_DEFERRABLE } else { BEGIN };
         session.execute(begin).await?;
@@ -124,33 +132,43 @@ impl Coordinator {
             let wait = lock::Wait { settings, backend: session.backend(), batch, timeout };
             wait.run(session.execute(&lock::sql(batch)), &cancel).await?;
         }
-        if let Some(name) = &options.exported {
-            session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(name))).await?;
-        }
-        let Position { lsn, timeline, is_standby } = position(&session).await?;
-        let rows = session
-            .query(
-                "SELECT pg_catalog.pg_export_snapshot() AS name, \
-                 pg_catalog.pg_current_snapshot() AS xids",
-            )
-            .await?;
-        let row = only(&rows)?;
-        let (name, xids) = (row.text("name")?.to_owned(), row.text("xids")?.to_owned());
-        rewritten::check(&session, tables).await?;
-        Ok(Snapshot { name, xids, lsn, timeline, is_standby, session, options })
+        let snapshot = match (&options.exported, is_standby) {
+            (Some(name), _) => {
+                session.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(name))).await?;
+                let seen = look(&session).await?;
+                let replayed = is_standby.then_some(REPLAYED_UNKNOWN);
+                Snapshot { replayed, ..Snapshot::exported(session, options, seen).await? }
+            }
+            (None, false) => {
+                let seen = look(&session).await?;
+                Snapshot::exported(session, options, seen).await?
+            }
+            (None, true) => Snapshot::of_standby(session, options).await?,
+        };
+        rewritten::check(&snapshot.session, tables).await?;
+        Ok(snapshot)
     }
 }
 
-/// An exported snapshot with the session that holds it.
+/// A snapshot with the session that holds it.
 pub struct Snapshot {
     session: Session,
     options: SnapshotOptions,
-    name: String,
-    xids: String,
-    lsn: u64,
-    timeline: u32,
-    is_standby: bool,
+    shared: Shared,
+    seen: Seen,
+    replayed: Option<u64>,
 }
+
+/// How others come to see the same.
+enum Shared {
+    /// By its name.
+    Exported(String),
+    /// They took theirs at the same moment, and wait to be asked for.
+    Taken(Mutex<Vec<WireSession>>),
+}
+
+/// Of a standby whose snapshot another session exported: what exactly it sees nobody knows.
+const REPLAYED_UNKNOWN: u64 = 0;
 
 impl Snapshot {
     /// Takes a snapshot without locks.
@@ -161,6 +179,36 @@ impl Snapshot {
         Coordinator::connect(settings, options).await?.lock_and_look(&[], Duration::ZERO).await
     }
 
+    async fn exported(session: Session, options: SnapshotOptions, seen: Seen) -> Result<Self> {
+        let rows = session.query("SELECT pg_catalog.pg_export_snapshot() AS name").await?;
+        let name = only(&rows)?.text("name")?.to_owned();
+        Ok(Self { session, options, shared: Shared::Exported(name), seen, replayed: None })
+    }
+
+    /// Each session takes its own while replay stands still. Where that cannot be, a snapshot is
+    /// as good that finds no transaction running: nothing can be lost of it.
+    async fn of_standby(session: Session, options: SnapshotOptions) -> Result<Self> {
+        let mut readers = Vec::with_capacity(options.readers);
+        for _ in 0..options.readers {
+            readers.push(begun(&session, &options).await?);
+        }
+        let Some(held) = Held::begin(session.settings()).await? else {
+            let seen = look(&session).await?;
+            return match seen.sees_none_running() {
+                true => Self::exported(session, options, seen).await,
+                false => Err(standby::cannot_share()),
+            };
+        };
+        let seen = look(&session).await?;
+        for reader in &mut readers {
+            reader.execute("SELECT 1").await?;
+        }
+        held.end().await?;
+        let replayed = Some(seen.lsn);
+        let shared = Shared::Taken(Mutex::new(readers));
+        Ok(Self { session, options, shared, seen, replayed })
+    }
+
     /// The coordinator's session, in its transaction; for reading catalogs.
     #[must_use]
     pub fn session(&self) -> &Session {
@@ -169,41 +217,51 @@ impl Snapshot {
 
     /// `pg_current_snapshot()`: the transactions it sees. This, not [`Snapshot::lsn`], says
     /// exactly which commits are part of it; but on a standby it leaves out those that were
-    /// in progress on the primary.
+    /// in progress on the primary: see [`Snapshot::replayed`].
     #[must_use]
     pub fn xids(&self) -> &str {
-        &self.xids
+        &self.seen.xids
     }
 
     /// The position in the WAL when the snapshot was taken, read right after it. Commits
     /// near it may be on either side: [`Snapshot::xids`] tells.
     #[must_use]
     pub fn lsn(&self) -> u64 {
-        self.lsn
+        self.seen.lsn
     }
 
-    /// Whether the server is a standby, of which [`Snapshot::xids`] does not tell all.
+    /// Of a standby with transactions in progress: the position in the WAL up to which exactly it
+    /// had replayed, and the snapshot sees all that committed; 0 where that is not known. Else
+    /// absent: [`Snapshot::xids`] tells all.
     #[must_use]
-    pub fn is_standby(&self) -> bool {
-        self.is_standby
+    pub fn replayed(&self) -> Option<u64> {
+        self.replayed
     }
 
     /// The timeline of the WAL that [`Snapshot::lsn`] is a position of; 0 where the role may
     /// not ask.
     #[must_use]
     pub fn timeline(&self) -> u32 {
-        self.timeline
+        self.seen.timeline
     }
 
     /// Opens a session for bulk rows on the same server that sees the same snapshot.
     ///
     /// # Errors
-    /// As [`WireSession::connect`] and [`WireSession::execute`].
+    /// As [`WireSession::connect`] and [`WireSession::execute`]; [`ErrorKind::Internal`] when
+    /// more join a standby's than [`SnapshotOptions::readers`] said.
     pub async fn join(&self) -> Result<WireSession> {
-        let mut wire = WireSession::connect(self.session.settings(), "backup").await?;
-        wire.execute(&self.options.session_settings(self.session.major())).await?;
-        wire.execute(BEGIN).await?;
-        let sql = format!("SET TRANSACTION SNAPSHOT {}", literal(&self.name));
+        let name = match &self.shared {
+            Shared::Exported(name) => name,
+            Shared::Taken(readers) => {
+                let reader = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                return reader.ok_or_else(|| {
+                    Error::new(ErrorKind::Internal, "more sessions join than were announced")
+                });
+            }
+        };
+        let mut wire = begun(&self.session, &self.options).await?;
+        let sql = format!("SET TRANSACTION SNAPSHOT {}", literal(name));
         wire.execute(&sql).await.map_err(|error| {
             Error::new(error.kind(), "could not join the backup's snapshot")
                 .hint("Connect to the server itself, not through a pooler or load balancer.")
@@ -241,17 +299,35 @@ impl Snapshot {
     }
 }
 
-/// Where in the WAL a server is.
-struct Position {
-    lsn: u64,
-    timeline: u32,
-    is_standby: bool,
+/// A session for bulk rows on the coordinator's server, in a transaction that has no snapshot yet.
+async fn begun(coordinator: &Session, options: &SnapshotOptions) -> Result<WireSession> {
+    let mut wire = WireSession::connect(coordinator.settings(), "backup").await?;
+    wire.execute(&options.session_settings(coordinator.major())).await?;
+    wire.execute(BEGIN).await?;
+    Ok(wire)
 }
 
-async fn position(session: &Session) -> Result<Position> {
+/// What a snapshot sees, and where in the WAL its server is.
+struct Seen {
+    /// `pg_current_snapshot()`.
+    xids: String,
+    lsn: u64,
+    timeline: u32,
+}
+
+impl Seen {
+    /// Whether no transaction was running: on a standby, too, xmin is then xmax.
+    fn sees_none_running(&self) -> bool {
+        let mut parts = self.xids.split(':');
+        parts.next() == parts.next()
+    }
+}
+
+/// Takes the snapshot of the session's transaction, if it has none yet.
+async fn look(session: &Session) -> Result<Seen> {
     let rows = session
         .query(
-            "SELECT r.standby, \
+            "SELECT pg_catalog.pg_current_snapshot() AS xids, \
                CASE WHEN r.standby THEN pg_catalog.pg_last_wal_replay_lsn() \
                     ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0' AS lsn, \
                CASE WHEN NOT r.standby THEN pg_catalog.substr( \
@@ -263,7 +339,6 @@ async fn position(session: &Session) -> Result<Position> {
         )
         .await?;
     let row = only(&rows)?;
-    let (lsn, is_standby) = (row.parse("lsn")?, row.bool("standby")?);
     let timeline = match row.optional("timeline")? {
         Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).map_err(|error| {
             Error::new(ErrorKind::Server, "server names WAL files in a way that is not known")
@@ -276,7 +351,7 @@ async fn position(session: &Session) -> Result<Position> {
         }
         None => 0,
     };
-    Ok(Position { lsn, timeline, is_standby })
+    Ok(Seen { xids: row.text("xids")?.to_owned(), lsn: row.parse("lsn")?, timeline })
 }
 
 fn only(rows: &[super::Row]) -> Result<&super::Row> {
