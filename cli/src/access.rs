@@ -1,11 +1,11 @@
 //! From what the user named to an open repository: the path, the store, the key files.
 
-use crate::args::RepositoryArgs;
+use crate::args::{PlaceArgs, RepositoryArgs, WritingArgs};
 use crate::environment::Environment;
 use crate::keyfiles::{self, KeyFile};
 use crate::output::Output;
 use pgkeep_engine::repository::{Access, Identity, Repository, WriterCredential, repository_id};
-use pgkeep_engine::store::{LocalStore, SingleFile, Store};
+use pgkeep_engine::store::{LocalStore, S3Address, S3Options, S3Store, SingleFile, Store};
 use pgkeep_engine::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,16 +29,21 @@ pub(crate) enum Reads {
 }
 
 impl Context {
-    /// The repository's path: the option, else `PGKEEP_REPO`.
+    /// Where the repository lies: the options, else the environment.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when neither names one.
-    pub(crate) fn repository_path(&self, asked: Option<&Path>) -> Result<PathBuf> {
-        let path = asked.map(Path::to_path_buf).or_else(|| self.environment.repo.clone());
-        path.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
+    /// [`ErrorKind::Usage`] when neither names one, or what is named cannot be.
+    pub(crate) fn place(&self, args: &PlaceArgs) -> Result<Place> {
+        let path = args.repo.clone().or_else(|| self.environment.repo.clone());
+        let path = path.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
             Error::new(ErrorKind::Usage, "no repository was named")
-                .hint("Name one: --repo DIR, or set PGKEEP_REPO.")
-        })
+                .hint("Name one: --repo DIR or --repo s3://BUCKET/PREFIX, or set PGKEEP_REPO.")
+        })?;
+        let address = path.to_str().map(S3Address::parse).transpose()?.flatten();
+        let Some(address) = address else { return Ok(Place::Path(path)) };
+        let ca_file = args.ca_file.clone().or_else(|| self.environment.ca_file.clone());
+        let (endpoint, region) = (args.endpoint.clone(), args.region.clone());
+        Ok(Place::Bucket(address, S3Options { endpoint, region, ca_file }))
     }
 
     /// Opens what the options name, with the identity that they or the defaults give.
@@ -51,18 +56,18 @@ impl Context {
         args: &RepositoryArgs,
         reads: Reads,
     ) -> Result<Repository> {
-        let path = self.repository_path(args.repo.as_deref())?;
-        self.open_path_for_reading(&path, args.identity.as_deref(), reads).await
+        let place = self.place(&args.place)?;
+        self.open_place_for_reading(&place, args.identity.as_deref(), reads).await
     }
 
-    /// As [`Context::open_for_reading`], for a path that is known.
-    pub(crate) async fn open_path_for_reading(
+    /// As [`Context::open_for_reading`], for a place that is known.
+    pub(crate) async fn open_place_for_reading(
         &self,
-        path: &Path,
+        place: &Place,
         identity: Option<&Path>,
         reads: Reads,
     ) -> Result<Repository> {
-        let store = open_store(path)?;
+        let store = place.open().await?;
         let id = repository_id(store.as_ref()).await?.to_string();
         let identity = self.identity(identity, &id)?;
         let can_read = identity.as_ref().is_some_and(|identity| identity.age.is_some());
@@ -79,15 +84,10 @@ impl Context {
     /// # Errors
     /// [`ErrorKind::NoRepository`]; [`ErrorKind::WrongKey`] when there is no writer
     /// credential or it does not fit.
-    pub(crate) async fn open_for_writing(
-        &self,
-        repo: Option<&Path>,
-        writer: Option<&Path>,
-    ) -> Result<Repository> {
-        let path = self.repository_path(repo)?;
-        let store = open_store(&path)?;
+    pub(crate) async fn open_for_writing(&self, args: &WritingArgs) -> Result<Repository> {
+        let store = self.place(&args.place)?.open().await?;
         let id = repository_id(store.as_ref()).await?.to_string();
-        let named = writer.or(self.environment.writer.as_deref());
+        let named = args.writer.as_deref().or(self.environment.writer.as_deref());
         let default = self.default_key_file(KeyFile::Writer, &id);
         let file = named.map(Path::to_path_buf).or_else(|| default.clone().filter(|p| p.exists()));
         let file = file.ok_or_else(|| {
@@ -158,12 +158,44 @@ impl Context {
     }
 }
 
-/// Opens a repository's directory, or a single file that holds one.
-fn open_store(path: &Path) -> Result<Arc<dyn Store>> {
-    if path.is_file() {
-        return Ok(Arc::new(SingleFile::open(path)?));
+/// Where a repository lies.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// A directory, or a single file that holds one.
+    Path(PathBuf),
+    /// A bucket.
+    Bucket(S3Address, S3Options),
+}
+
+impl Place {
+    /// Opens the store that is there.
+    async fn open(&self) -> Result<Arc<dyn Store>> {
+        Ok(match self {
+            Self::Path(path) if path.is_file() => Arc::new(SingleFile::open(path)?),
+            Self::Path(path) => Arc::new(LocalStore::open(path)?),
+            Self::Bucket(address, options) => Arc::new(S3Store::open(address, options).await?),
+        })
     }
-    Ok(Arc::new(LocalStore::open(path)?))
+
+    /// Makes an empty store there.
+    ///
+    /// # Errors
+    /// As [`LocalStore::create`] and [`S3Store::create`].
+    pub(crate) async fn create(&self) -> Result<Arc<dyn Store>> {
+        Ok(match self {
+            Self::Path(path) => Arc::new(LocalStore::create(path)?),
+            Self::Bucket(address, options) => Arc::new(S3Store::create(address, options).await?),
+        })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Bucket(address, _) => address.fmt(f),
+        }
+    }
 }
 
 fn is_age_file(text: &str) -> bool {

@@ -11,8 +11,11 @@ const NAMES_SERVER: [&str; 6] =
 /// What the environment says.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
-    /// `PGKEEP_REPO`: the repository, where `--repo` does not say.
+    /// `PGKEEP_REPO`: the repository, where `--repo` does not say; else the bucket that
+    /// `BACKUP_BUCKET` names.
     pub(crate) repo: Option<PathBuf>,
+    /// `AWS_CA_BUNDLE`: certificates to trust for a bucket, where `--ca-file` does not say.
+    pub(crate) ca_file: Option<PathBuf>,
     /// `PGKEEP_IDENTITY`: the identity file, where `--identity` does not say.
     pub(crate) identity: Option<PathBuf>,
     /// `PGKEEP_WRITER`: the writer credential's file, where `--writer` does not say.
@@ -40,7 +43,13 @@ impl Environment {
             .filter(|path| path.is_absolute())
             .or_else(|| path("HOME").map(|home| home.join(".config")));
         Self {
-            repo: path("PGKEEP_REPO"),
+            repo: path("PGKEEP_REPO").or_else(|| {
+                let bucket = get("BACKUP_BUCKET")?;
+                let mut address = OsString::from("s3://");
+                address.push(bucket);
+                Some(address.into())
+            }),
+            ca_file: path("AWS_CA_BUNDLE"),
             identity: path("PGKEEP_IDENTITY"),
             writer: path("PGKEEP_WRITER"),
             key_directory: config.map(|config| config.join("pgkeep")),

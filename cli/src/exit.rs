@@ -74,6 +74,7 @@ pub(crate) const fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::Damaged => "damaged",
         ErrorKind::Untrusted => "untrusted",
         ErrorKind::Store => "store",
+        ErrorKind::StoreUnavailable => "store_unavailable",
         ErrorKind::StoreFull => "store_full",
         ErrorKind::Connection => "connection",
         ErrorKind::Authentication => "authentication",

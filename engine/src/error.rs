@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Untrusted,
     /// The store refused or failed.
     Store,
+    /// The store does not answer, or says that it cannot just now.
+    StoreUnavailable,
     /// The store has no room left.
     StoreFull,
     /// The server could not be reached or the connection broke.

@@ -46,6 +46,9 @@ const OWNED: &[(&str, &str)] = &[
     ("postgres_protocol", "postgres"),
     ("rustls", "postgres"),
     ("tokio_rustls", "postgres"),
+    ("aws_config", "store"),
+    ("aws_sdk_s3", "store"),
+    ("http_body", "store"),
 ];
 
 /// Crates of the terminal, which the engine never names.

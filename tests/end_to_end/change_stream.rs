@@ -1,14 +1,14 @@
 //! The change stream under a random workload of several sessions: at every moment that is
-//! looked at, the database comes back as it was; also when the streamer or the server is
-//! killed again and again meanwhile.
+//! looked at, the database comes back as it was; also when the streamer, the server or the store
+//! is killed again and again meanwhile.
 
 use crate::definitions::{assert_same_schema, schema};
 use crate::logins::{block_on, settings};
 use crate::moments::{Known, TABLES, catch_up, dedicated_with, tables};
-use crate::repository;
 use crate::sessions::eventually;
+use crate::{repository, repository_in};
 use pgkeep_engine::postgres::Session;
-use pgkeep_tests::{Database, Repository, Server};
+use pgkeep_tests::{Bucket, Database, Repository, Server};
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::process::{Child, Command, Stdio};
@@ -343,7 +343,8 @@ fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
     let mut server = dedicated_with(18, &SMALL_MEMORY);
     server.query("CREATE DATABASE killed");
     adopt(&server).query(TABLES);
-    let repository = repository();
+    let mut bucket = Bucket::start();
+    let repository = repository_in(&bucket);
     let uri = server.uri("killed");
     let _ = repository.run(["setup", "-q", "--keyless", "full", "-d", &uri]).ok();
     repository.backup(&uri, &[]);
@@ -359,14 +360,21 @@ fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
         if round % 5 == 4 {
             known.push(look(&source));
         }
-        let victim = random.of(&["streamer", "server", "streamer"]);
-        if victim == "server" {
-            drop(workload);
-            server.kill();
-            drop(streamer);
-            server.restart();
-        } else {
-            drop(streamer);
+        match random.of(&["streamer", "server", "store"]) {
+            "server" => {
+                drop(workload);
+                server.kill();
+                drop(streamer);
+                server.restart();
+            }
+            "store" => {
+                bucket.kill();
+                let_work(&source, &mut workload);
+                bucket.restart();
+                let_work(&source, &mut workload);
+                drop(streamer);
+            }
+            _ => drop(streamer),
         }
     }
     let source = adopt(&server);

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod buckets;
 mod change_stream;
 mod connections;
 mod consistency;
@@ -51,7 +52,7 @@ mod switches;
 mod upgrade;
 mod use_list;
 
-use pgkeep_tests::{Database, Pgkeep, Repository, Server};
+use pgkeep_tests::{Bucket, Database, Pgkeep, Repository, Server};
 
 /// The program under test, as cargo built it for this run.
 fn pgkeep() -> Pgkeep {
@@ -61,6 +62,11 @@ fn pgkeep() -> Pgkeep {
 /// A new repository.
 fn repository() -> Repository {
     Repository::init(&pgkeep())
+}
+
+/// A new repository in a bucket.
+fn repository_in(bucket: &Bucket) -> Repository {
+    Repository::init_in(&pgkeep(), bucket)
 }
 
 /// A database with the platform in it; scale 1 is a million rows.

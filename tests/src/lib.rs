@@ -16,6 +16,7 @@
 //!
 //! Everything panics on failure with what the program said: a test has nothing better to do.
 
+mod bucket;
 mod certificates;
 mod database;
 mod digest;
@@ -23,6 +24,7 @@ pub mod liar;
 mod pgkeep;
 mod server;
 
+pub use bucket::Bucket;
 pub use certificates::Certificates;
 pub use database::{Database, assert_same_text};
 pub use digest::Digest;

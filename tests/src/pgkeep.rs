@@ -27,11 +27,15 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-/// A repository with an identity, in a directory of its own, removed with the value.
+/// A repository with an identity, in a directory of its own, removed with the value; or in a
+/// bucket.
 #[derive(Debug)]
 pub struct Repository {
     pgkeep: Pgkeep,
     home: tempfile::TempDir,
+    /// Of one in a bucket: its address.
+    address: Option<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Pgkeep {
@@ -45,8 +49,10 @@ impl Pgkeep {
     #[must_use]
     pub fn command(&self, home: &Path) -> Command {
         let mut command = Command::new(&self.binary);
-        let foreign =
-            |name: &str| name.starts_with("PG") || name == "DATABASE_URL" || name == "RUST_LOG";
+        let foreign = |name: &str| {
+            ["PG", "AWS_"].iter().any(|prefix| name.starts_with(prefix))
+                || ["DATABASE_URL", "RUST_LOG", "BACKUP_BUCKET"].contains(&name)
+        };
         for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
             command.env_remove(name);
         }
@@ -136,7 +142,20 @@ impl Repository {
     #[must_use]
     pub fn init_with(pgkeep: &Pgkeep, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a home for the repository");
-        let repository = Self { pgkeep: pgkeep.clone(), home };
+        let place = Self { pgkeep: pgkeep.clone(), home, address: None, variables: Vec::new() };
+        place.made(arguments)
+    }
+
+    /// Makes one in a bucket.
+    #[must_use]
+    pub fn init_in(pgkeep: &Pgkeep, bucket: &crate::Bucket) -> Self {
+        let home = tempfile::tempdir().expect("a home for the repository");
+        let (address, variables) = (Some(bucket.address("shop")), bucket.variables());
+        Self { pgkeep: pgkeep.clone(), home, address, variables }.made(&[])
+    }
+
+    fn made(self, arguments: &[&str]) -> Self {
+        let repository = self;
         let identity = repository.identity();
         let init = [OsStr::new("init"), "--identity-out".as_ref(), identity.as_ref()];
         let _ = repository.run(init.into_iter().chain(arguments.iter().map(OsStr::new))).ok();
@@ -160,7 +179,11 @@ impl Repository {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = self.pgkeep.command(self.home.path());
-        command.env("PGKEEP_REPO", self.directory());
+        match &self.address {
+            Some(address) => command.env("PGKEEP_REPO", address),
+            None => command.env("PGKEEP_REPO", self.directory()),
+        };
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if self.identity().exists() {
             command.env("PGKEEP_IDENTITY", self.identity());
         }

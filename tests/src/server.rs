@@ -434,7 +434,7 @@ fn answers(state: &BTreeMap<String, String>) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }

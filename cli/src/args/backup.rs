@@ -1,6 +1,6 @@
 //! `pgkeep backup`.
 
-use super::{ConnectionArgs, SelectionArgs, values};
+use super::{ConnectionArgs, SelectionArgs, WritingArgs, values};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,16 +15,9 @@ use std::time::Duration;
 #[command(after_help = EXAMPLE)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own, as pg_dumpall's")]
 pub(crate) struct BackupArgs {
-    /// The repository [env: PGKEEP_REPO]
-    #[arg(long, value_name = "DIR", help_heading = "Repository")]
-    pub(crate) repo: Option<PathBuf>,
-
-    /// The credential to sign with [env: PGKEEP_WRITER]
-    ///
-    /// Without it pgkeep looks for REPOSITORY-ID.writer in $XDG_CONFIG_HOME/pgkeep, or in
-    /// ~/.config/pgkeep, where `pgkeep init` puts it.
-    #[arg(long, value_name = "FILE", help_heading = "Repository")]
-    pub(crate) writer: Option<PathBuf>,
+    /// Which repository.
+    #[command(flatten)]
+    pub(crate) repository: WritingArgs,
 
     /// Write one self-contained file instead; - is standard output
     ///

@@ -1,5 +1,6 @@
 //! `pgkeep init`.
 
+use super::PlaceArgs;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -12,9 +13,9 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct InitArgs {
-    /// Where to make it; the directory must be empty or not exist [env: PGKEEP_REPO]
-    #[arg(long, value_name = "DIR", help_heading = "Repository")]
-    pub(crate) repo: Option<PathBuf>,
+    /// Where to make it; a directory must be empty or not exist.
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 
     /// Encrypt for this age recipient instead of a new one; may be repeated
     ///

@@ -27,7 +27,7 @@ pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use history::LogArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
-pub(crate) use repository::RepositoryArgs;
+pub(crate) use repository::{PlaceArgs, RepositoryArgs, WritingArgs};
 pub(crate) use restore::{MomentArgs, RestoreArgs};
 pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};

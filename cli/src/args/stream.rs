@@ -1,22 +1,8 @@
 //! `pgkeep setup`, `pgkeep stream`, `pgkeep mark` and `pgkeep teardown`.
 
-use super::{ConnectionArgs, values};
+use super::{ConnectionArgs, WritingArgs, values};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
 use std::time::Duration;
-
-/// Which repository, written with which credential.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Repository")]
-pub(crate) struct WritingArgs {
-    /// The repository [env: PGKEEP_REPO]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) repo: Option<PathBuf>,
-
-    /// The credential to sign with [env: PGKEEP_WRITER]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) writer: Option<PathBuf>,
-}
 
 /// What a stream is called on the server.
 #[derive(Debug, Clone, Args)]

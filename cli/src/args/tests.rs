@@ -36,8 +36,15 @@ fn every_option_and_variable_is_in_the_contract() {
             assert!(CONTRACT.contains(&code), "--{option} of {name} is not in the contract");
         }
     }
-    for variable in ["PGKEEP_REPO", "PGKEEP_IDENTITY", "PGKEEP_WRITER", "NO_COLOR", "DATABASE_URL"]
-    {
+    for variable in [
+        "PGKEEP_REPO",
+        "PGKEEP_IDENTITY",
+        "PGKEEP_WRITER",
+        "BACKUP_BUCKET",
+        "AWS_CA_BUNDLE",
+        "NO_COLOR",
+        "DATABASE_URL",
+    ] {
         assert!(CONTRACT.contains(variable), "{variable}");
     }
 }
@@ -55,6 +62,7 @@ fn every_error_kind_and_exit_code_is_in_the_contract() {
         Damaged,
         Untrusted,
         Store,
+        StoreUnavailable,
         StoreFull,
         Connection,
         Authentication,

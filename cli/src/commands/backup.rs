@@ -67,7 +67,7 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     refuse_terminal(context, args)?;
     refuse_double_tags(&args.tags)?;
     let settings = connect::settings(context, &args.connection)?;
-    let repository = context.open_for_writing(args.repo.as_deref(), args.writer.as_deref()).await?;
+    let repository = context.open_for_writing(&args.repository).await?;
     let options = options(args)?;
     let running = Running::start(context.output, LABELS, "starting");
     let (report, file_bytes) = match args.file.as_deref() {

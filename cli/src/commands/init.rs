@@ -1,13 +1,12 @@
 //! `pgkeep init`: makes the repository, then gives its two key files a place. The places are
 //! opened first, so that a repository is not made whose keys can then not be written.
 
-use crate::access::Context;
+use crate::access::{Context, Place};
 use crate::args::InitArgs;
 use crate::exit::Exit;
 use crate::keyfiles::{KeyFile, Reserved, refuse_inside};
 use pgkeep_engine::repository::{InitOptions, Initialized, init};
 use pgkeep_engine::seal::validate_recipient;
-use pgkeep_engine::store::LocalStore;
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
 use std::fmt::Write;
@@ -27,7 +26,7 @@ struct Made {
 
 /// Makes a repository and its keys.
 pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit> {
-    let path = context.repository_path(args.repo.as_deref())?;
+    let place = context.place(&args.place)?;
     let key_directory = context.environment.key_directory.as_deref().ok_or_else(|| {
         Error::new(ErrorKind::Usage, "no home directory is known to keep key files in")
             .hint("Set XDG_CONFIG_HOME or HOME.")
@@ -35,22 +34,24 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit> {
     let identity_place = identity_place(args.identity_out.as_deref(), key_directory)?;
     args.recipients.iter().try_for_each(|recipient| validate_recipient(recipient))?;
     let name = identity_place.name.as_deref().unwrap_or("REPOSITORY-ID.identity");
-    refuse_inside(&path, &identity_place.directory.join(name))?;
-    refuse_inside(&path, &key_directory.join("REPOSITORY-ID.writer"))?;
+    if let Place::Path(path) = &place {
+        refuse_inside(path, &identity_place.directory.join(name))?;
+        refuse_inside(path, &key_directory.join("REPOSITORY-ID.writer"))?;
+    }
     let identity_file = Reserved::open(KeyFile::Identity, &identity_place.directory)?;
     let writer_file = Reserved::open(KeyFile::Writer, key_directory)?;
-    let store = LocalStore::create(&path)?;
+    let store = place.create().await?;
     let options = InitOptions {
         recipients: args.recipients.clone(),
         encrypted: !args.no_encryption,
         writer_name: host_name(),
     };
-    let made = init(&store, &options).await.map_err(|error| half_made(&path, error))?;
+    let made = init(store.as_ref(), &options).await.map_err(|error| half_made(&place, error))?;
     let saved = save(&made, identity_file, identity_place.name, writer_file);
-    let (identity_path, writer_path) = saved.map_err(|error| unusable(&path, error))?;
+    let (identity_path, writer_path) = saved.map_err(|error| unusable(&place, error))?;
     let made = Made {
         repository: made.repository.to_string(),
-        location: path.display().to_string(),
+        location: place.to_string(),
         encrypted: options.encrypted,
         recipients: made.recipients,
         identity_file: identity_path.display().to_string(),
@@ -101,17 +102,17 @@ fn save(
     Ok((identity_path, writer_path))
 }
 
-fn half_made(path: &Path, error: Error) -> Error {
+fn half_made(place: &Place, error: Error) -> Error {
     let message = "could not make the repository";
     Error::new(error.kind(), message)
-        .hint(format!("Nothing is in it: remove \"{}\" and run pgkeep init again.", path.display()))
+        .hint(format!("Nothing is in it: remove \"{place}\" and run pgkeep init again."))
         .because(error)
 }
 
-fn unusable(path: &Path, error: Error) -> Error {
+fn unusable(place: &Place, error: Error) -> Error {
     let message = "repository was made, but its keys could not be written";
     Error::new(error.kind(), message)
-        .hint(format!("It is of no use: remove \"{}\" and run pgkeep init again.", path.display()))
+        .hint(format!("It is of no use: remove \"{place}\" and run pgkeep init again."))
         .because(error)
 }
 

@@ -5,7 +5,7 @@ use super::connect;
 use super::entry_list;
 use super::moment;
 use super::view::{SHORT_ID_LEN, lsn};
-use crate::access::{Context, Reads};
+use crate::access::{Context, Place, Reads};
 use crate::args::RestoreArgs;
 use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, duration, local_time, printable, rfc3339};
@@ -97,7 +97,10 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let settings = connect::settings(context, &args.connection)?;
     let identity = args.repository.identity.as_deref();
     let repository = match &args.file {
-        Some(file) => context.open_path_for_reading(file, identity, Reads::Sealed).await?,
+        Some(file) => {
+            let file = Place::Path(file.clone());
+            context.open_place_for_reading(&file, identity, Reads::Sealed).await?
+        }
         None => context.open_for_reading(&args.repository, Reads::Sealed).await?,
     };
     let mut options = options(args)?;

@@ -83,8 +83,7 @@ fn slot_name(asked: Option<&String>, database: &str) -> String {
 /// Sets a stream up.
 pub(super) async fn setup(context: &Context, args: &SetupArgs) -> Result<Exit> {
     let settings = connect::settings(context, &args.connection)?;
-    let (repo, writer) = (args.repository.repo.as_deref(), args.repository.writer.as_deref());
-    let repository = context.open_for_writing(repo, writer).await?;
+    let repository = context.open_for_writing(&args.repository).await?;
     let options = SetupOptions {
         slot: slot_name(args.names.slot.as_ref(), settings.database()),
         publication: args.names.publication.clone(),
@@ -174,8 +173,7 @@ impl TableCopier for Copier {
 /// Streams until it is told to stop.
 pub(super) async fn run(context: &Context, args: &StreamArgs) -> Result<Exit> {
     let settings = connect::settings(context, &args.connection)?;
-    let (repo, writer) = (args.repository.repo.as_deref(), args.repository.writer.as_deref());
-    let repository = context.open_for_writing(repo, writer).await?;
+    let repository = context.open_for_writing(&args.repository).await?;
     let options = StreamOptions {
         slot: slot_name(args.names.slot.as_ref(), settings.database()),
         publication: args.names.publication.clone(),

@@ -95,7 +95,7 @@ mod tests {
         let found = pieces("7\t0\t\\\\x00ff\n7\t10\t\\\\x01\n9\t0\t\\\\x\n").unwrap();
         assert_eq!(found[0], Piece { oid: 7, offset: 0, bytes: vec![0, 255] });
         assert_eq!(found[1].offset, 10);
-        assert_eq!(found[2].bytes, []);
+        assert!(found[2].bytes.is_empty());
         assert_eq!(hex(&found[0].bytes), "00ff");
     }
 

@@ -9,7 +9,8 @@ use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
 const INDEX: ObjectName = ObjectName::Index(ObjectId([7; 16]));
 const PACK: ObjectName = ObjectName::Pack(PackId([8; 16]));
 
-async fn keeps_its_promises(store: &dyn Store) {
+/// `refuses` says whether the store knows that a name is taken.
+async fn keeps_its_promises(store: &dyn Store, refuses: bool) {
     assert_eq!(store.len(&PACK).await.unwrap(), None);
     assert_eq!(store.list(PACKS).await.unwrap(), []);
     assert_eq!(get(store, &PACK, 10).await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -21,8 +22,13 @@ async fn keeps_its_promises(store: &dyn Store) {
     assert_eq!(store.read(&PACK, 3..6).await.unwrap_err().kind(), ErrorKind::Damaged);
     assert_eq!(get(store, &PACK, 4).await.unwrap_err().kind(), ErrorKind::Damaged);
 
-    let again = put(store, &PACK, Bytes::from_static(b"other")).await.unwrap_err();
-    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    if refuses {
+        let again = put(store, &PACK, Bytes::from_static(b"other")).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    } else {
+        // As a try is repeated whose answer was lost.
+        put(store, &PACK, Bytes::from_static(b"hello")).await.unwrap();
+    }
     assert_eq!(get(store, &PACK, 10).await.unwrap(), "hello");
 
     let mut dropped = store.create(&INDEX).await.unwrap();
@@ -43,15 +49,22 @@ async fn keeps_its_promises(store: &dyn Store) {
 
 #[tokio::test]
 async fn memory_keeps_the_promises_of_a_store() {
-    keeps_its_promises(&MemoryStore::default()).await;
+    keeps_its_promises(&MemoryStore::default(), true).await;
 }
 
 #[tokio::test]
 async fn a_directory_keeps_the_promises_of_a_store() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("repository");
-    keeps_its_promises(&LocalStore::create(&path).unwrap()).await;
+    keeps_its_promises(&LocalStore::create(&path).unwrap(), true).await;
     assert_eq!(std::fs::read_dir(path.join("tmp")).unwrap().count(), 0, "no garbage is left");
+}
+
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn a_bucket_keeps_the_promises_of_a_store() {
+    let bucket = pgkeep_tests::Bucket::start();
+    keeps_its_promises(&super::S3Store::of_tests(&bucket).await, false).await;
 }
 
 #[test]

@@ -13,12 +13,16 @@ mod counted;
 mod local;
 #[cfg(test)]
 mod memory;
+#[cfg(feature = "s3")]
+mod s3;
 mod single_file;
 
 pub use counted::Counted;
 pub use local::LocalStore;
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;
+#[cfg(feature = "s3")]
+pub use s3::{S3Address, S3Options, S3Store};
 pub use single_file::{SingleFile, SingleFileWriter};
 
 use crate::{Error, ErrorKind, Result};
@@ -47,7 +51,8 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyExists`] when the name is taken (this may also come from
-    /// [`Upload::finish`]), [`ErrorKind::StoreFull`], [`ErrorKind::Store`].
+    /// [`Upload::finish`]; a bucket cannot tell, and overwrites), [`ErrorKind::StoreFull`],
+    /// [`ErrorKind::Store`], [`ErrorKind::StoreUnavailable`], as all that follow.
     async fn create(&self, name: &ObjectName) -> Result<Box<dyn Upload>>;
 
     /// Reads a range of an object, whole.

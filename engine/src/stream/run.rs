@@ -125,11 +125,12 @@ pub async fn run(
     }
 }
 
-/// Whether trying again may help: the connection, or another process that still has the slot.
+/// Whether trying again may help: the connection, the store, or another process that still has the
+/// slot.
 fn is_passing(error: &Error) -> bool {
     const OBJECT_IN_USE: &str = "55006";
     let in_use = error.cause::<ServerError>().is_some_and(|it| it.sqlstate == OBJECT_IN_USE);
-    in_use || error.kind() == ErrorKind::Connection
+    in_use || matches!(error.kind(), ErrorKind::Connection | ErrorKind::StoreUnavailable)
 }
 
 /// One connection's worth of streaming.

@@ -1,0 +1,270 @@
+//! A bucket of S3, or of a store that speaks as S3 does.
+//!
+//! One `PUT` for each object, which the store takes whole or not at all; its CRC32 goes with it and
+//! the store checks it. Ranged reads; listings page by page. Calls are tried again with growing
+//! waits, within limits (`client`). Nothing rests on conditional writes: names are never used
+//! twice, so that a `PUT` that is sent again writes what it wrote before.
+
+mod address;
+mod body;
+mod client;
+mod failure;
+
+pub use address::S3Address;
+pub use client::S3Options;
+
+use super::{Store, StoredObject, Upload, not_found, too_short};
+use crate::{Error, ErrorKind, Result};
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use body::Pieces;
+use bytes::{Bytes, BytesMut};
+use failure::{failed, status};
+use pgkeep_format::name::ObjectName;
+use std::ops::Range;
+use std::time::Duration;
+
+/// How often a read begins anew whose bytes stopped coming; calls that fail before are tried again
+/// by the client.
+const READS: u32 = 5;
+
+/// The wait before a read begins anew, doubled each time.
+const READ_WAIT: Duration = Duration::from_millis(500);
+
+/// The largest object that one `PUT` takes, 5 GiB: ours are packs of 64 MiB and smaller.
+const PUT_LEN_MAX: u64 = 5 << 30;
+
+/// Keys that hold a repository's settings begin with this.
+const CONFIG: &str = "config/";
+
+/// A repository in a bucket.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    client: Client,
+    address: S3Address,
+}
+
+impl S3Store {
+    /// Makes an empty store where nothing is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] when anything is there; [`ErrorKind::Store`], and
+    /// [`ErrorKind::StoreUnavailable`] where it may pass.
+    pub async fn create(address: &S3Address, options: &S3Options) -> Result<Self> {
+        let store = Self::connect(address, options).await?;
+        if store.has_keys("").await? {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("\"{address}\" is not empty"),
+            )
+            .hint("Name another prefix: s3://BUCKET/PREFIX"));
+        }
+        Ok(store)
+    }
+
+    /// Opens a store that holds a repository.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRepository`] when there is none; as [`S3Store::create`].
+    pub async fn open(address: &S3Address, options: &S3Options) -> Result<Self> {
+        let store = Self::connect(address, options).await?;
+        if !store.has_keys(CONFIG).await? {
+            return Err(Error::new(
+                ErrorKind::NoRepository,
+                format!("\"{address}\" is not a repository"),
+            )
+            .hint(format!("Run: pgkeep init --repo {address}")));
+        }
+        Ok(store)
+    }
+
+    async fn connect(address: &S3Address, options: &S3Options) -> Result<Self> {
+        Ok(Self { client: client::connect(options, None).await?, address: address.clone() })
+    }
+
+    /// A bucket of the tests' server, as the key that it knows.
+    #[cfg(test)]
+    pub(super) async fn of_tests(bucket: &pgkeep_tests::Bucket) -> Self {
+        use aws_credential_types::Credentials;
+        let (key, secret) = bucket.credentials();
+        let credentials = Credentials::new(key, secret, None, None, "tests");
+        let options = S3Options {
+            endpoint: Some(bucket.endpoint()),
+            region: Some("test".to_owned()),
+            ca_file: None,
+        };
+        let credentials = aws_sdk_s3::config::SharedCredentialsProvider::new(credentials);
+        let client = client::connect(&options, Some(credentials)).await.unwrap();
+        let address = S3Address::parse(&bucket.address("contract")).unwrap().unwrap();
+        Self { client, address }
+    }
+
+    async fn has_keys(&self, prefix: &str) -> Result<bool> {
+        let list = self.client.list_objects_v2().bucket(&self.address.bucket).max_keys(1);
+        let list = list.prefix(format!("{}{prefix}", self.address.prefix));
+        let listed = list.customize().config_override(client::first_call()).send().await;
+        let listed = listed.map_err(|error| failed("list objects", &self.location(), error))?;
+        Ok(!listed.contents().is_empty())
+    }
+
+    fn key(&self, name: &ObjectName) -> String {
+        format!("{}{name}", self.address.prefix)
+    }
+
+    /// Reads once; absent when the bytes stopped coming.
+    async fn try_read(&self, name: &ObjectName, range: &Range<u64>) -> Result<Option<Bytes>> {
+        let wanted = range.end - range.start;
+        let get = self.client.get_object().bucket(&self.address.bucket).key(self.key(name));
+        let got = get.range(format!("bytes={}-{}", range.start, range.end - 1)).send().await;
+        let mut got = match got {
+            Ok(got) => got,
+            Err(error) if status(&error) == Some(404) && !is_no_bucket(&error) => {
+                return Err(not_found(self, name));
+            }
+            // The range begins behind the end.
+            Err(error) if status(&error) == Some(416) => {
+                return Err(too_short(name, range.end, range.start));
+            }
+            Err(error) => {
+                return Err(failed(&format!("read object \"{name}\""), &self.location(), error));
+            }
+        };
+        let len = got.content_length().and_then(|len| u64::try_from(len).ok());
+        if let Some(len) = len.filter(|len| *len != wanted) {
+            return Err(too_short(name, range.end, range.start.saturating_add(len)));
+        }
+        let capacity = usize::try_from(wanted).map_err(|_| too_short(name, range.end, 0))?;
+        let mut bytes = BytesMut::with_capacity(capacity);
+        loop {
+            match got.body.try_next().await {
+                Ok(Some(piece)) if piece.len() <= capacity - bytes.len() => bytes.extend(piece),
+                Ok(Some(_)) => {
+                    let message =
+                        format!("store sent more of object \"{name}\" than was asked for");
+                    return Err(Error::new(ErrorKind::Store, message));
+                }
+                Ok(None) if bytes.len() == capacity => return Ok(Some(bytes.freeze())),
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    tracing::info!("object \"{name}\": {error:?}");
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a call failed as there is no such bucket, which is no missing object.
+fn is_no_bucket<E: aws_sdk_s3::error::ProvideErrorMetadata>(
+    error: &aws_sdk_s3::error::SdkError<
+        E,
+        aws_smithy_runtime_api::client::orchestrator::HttpResponse,
+    >,
+) -> bool {
+    error.as_service_error().and_then(E::code) == Some("NoSuchBucket")
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn location(&self) -> String {
+        self.address.to_string()
+    }
+
+    async fn create(&self, name: &ObjectName) -> Result<Box<dyn Upload>> {
+        // Whether the name is taken nobody could tell for sure.
+        Ok(Box::new(S3Upload { store: self.clone(), name: *name, pieces: Pieces::default() }))
+    }
+
+    async fn read(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes> {
+        if range.start >= range.end {
+            let len = self.len(name).await?.ok_or_else(|| not_found(self, name))?;
+            return match range.start == range.end && range.end <= len {
+                true => Ok(Bytes::new()),
+                false => Err(too_short(name, range.end, len)),
+            };
+        }
+        let mut wait = READ_WAIT;
+        for _ in 0..READS {
+            let read = tokio::time::timeout(client::CALL_TIMEOUT, self.try_read(name, &range));
+            match read.await {
+                Ok(Ok(Some(bytes))) => return Ok(bytes),
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(None)) | Err(_) => {}
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        let message = format!("reading object \"{name}\" stopped half way, {READS} times");
+        Err(Error::new(ErrorKind::StoreUnavailable, message))
+    }
+
+    async fn len(&self, name: &ObjectName) -> Result<Option<u64>> {
+        let head = self.client.head_object().bucket(&self.address.bucket).key(self.key(name));
+        match head.send().await {
+            Ok(head) => {
+                let len = head.content_length().and_then(|len| u64::try_from(len).ok());
+                len.map(Some).ok_or_else(|| {
+                    let message = format!("store does not say how long object \"{name}\" is");
+                    Error::new(ErrorKind::Store, message)
+                })
+            }
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => {
+                Err(failed(&format!("look for object \"{name}\""), &self.location(), error))
+            }
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>> {
+        let list = self.client.list_objects_v2().bucket(&self.address.bucket);
+        let list = list.prefix(format!("{}{prefix}", self.address.prefix));
+        let mut pages = list.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("list objects", &self.location(), error))?;
+            for object in page.contents() {
+                let key = object.key().and_then(|key| key.strip_prefix(&self.address.prefix));
+                let name = key.and_then(|key| ObjectName::parse(key).ok());
+                let len = object.size().and_then(|len| u64::try_from(len).ok());
+                if let (Some(name), Some(len)) = (name, len) {
+                    found.push(StoredObject { name, len });
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// An object whose bytes are held until all of them are there.
+struct S3Upload {
+    store: S3Store,
+    name: ObjectName,
+    pieces: Pieces,
+}
+
+#[async_trait]
+impl Upload for S3Upload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.pieces.push(bytes);
+        if self.pieces.len() > PUT_LEN_MAX {
+            let message = format!("object \"{}\" is larger than one upload may be", self.name);
+            return Err(Error::new(ErrorKind::Store, message));
+        }
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        let Self { store, name, pieces } = *self;
+        let len = pieces.len();
+        let put = store.client.put_object().bucket(&store.address.bucket).key(store.key(&name));
+        let put = put
+            .content_length(i64::try_from(len).unwrap_or(i64::MAX))
+            .checksum_crc32(pieces.checksum())
+            .body(pieces.into_stream());
+        let sent = put.customize().config_override(client::sending(len)).send().await;
+        sent.map_err(|error| {
+            failed(&format!("write object \"{name}\""), &store.location(), error)
+        })?;
+        Ok(())
+    }
+}
