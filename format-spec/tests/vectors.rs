@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "vectors/segments.rs"]
+mod segments;
+
 use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::{self, FrameHeader, FrameType, InnerHeader};
 use pgkeep_format::id::{KeyId, RepositoryId};
@@ -28,7 +31,7 @@ fn every_structure_is_read_as_the_vectors_say() {
         check(&path);
         count += 1;
     }
-    assert!(count >= 250, "only {count} vectors were found");
+    assert!(count >= 330, "only {count} vectors were found");
 }
 
 /// Lengths and counts that lie are refused before memory is taken for them: the same walk
@@ -113,6 +116,9 @@ fn decode(structure: &str, input: &[u8], with: &Value) -> Found {
         "chunk-references" => references(input),
         "sealed-part" => sealed_part(input),
         "entry" => entry(input),
+        "segment-body" => segments::body(input),
+        "segment-sealed-part" => segments::sealed_part(input, with),
+        "changes" => segments::changes(input),
         "record-header" => {
             let found = RecordHeader::decode(input)?;
             let value = json!({"name_len": found.name_len, "object_len": found.object_len,

@@ -469,7 +469,8 @@ def names(cases):
 
 
 def all_cases():
+    from stream_cases import WRITERS
     cases = Cases()
-    for write in (objects, configs, keys, frames, packs, manifests, entries, single_files, names):
+    for write in (objects, configs, keys, frames, packs, manifests, entries, single_files, names, *WRITERS):
         write(cases)
     return cases.files

@@ -15,7 +15,7 @@ pub(crate) struct PlaceArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) repo: Option<PathBuf>,
 
-    /// Where a bucket is if not at AWS: https://s3.example.org [env: AWS_ENDPOINT_URL]
+    /// The endpoint of a bucket that is not at AWS [env: AWS_ENDPOINT_URL]
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
 

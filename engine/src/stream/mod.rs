@@ -15,6 +15,7 @@ mod begin;
 mod builder;
 mod copies;
 mod definitions;
+mod line;
 mod position;
 mod receive;
 mod relations;
