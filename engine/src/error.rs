@@ -65,6 +65,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// Whether the store failed, rather than what lies in it.
+    pub(crate) fn is_of_store(&self) -> bool {
+        matches!(self.kind, ErrorKind::Store | ErrorKind::StoreUnavailable)
+    }
+
     /// Makes an error of `kind`; `message` is lower case, one line, with no full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hints: Vec::new(), source: None }

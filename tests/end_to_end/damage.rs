@@ -2,6 +2,7 @@
 //! lost file, a file of another repository. Nothing makes the program panic, and nothing
 //! that is damaged is restored as if it were whole.
 
+use crate::moments::{catch_up, dedicated_with};
 use crate::{platform, repository};
 use pgkeep_tests::{Repository, Server};
 use std::path::{Path, PathBuf};
@@ -84,6 +85,43 @@ fn lost_file_is_found_unless_it_is_a_cache_or_the_backup_itself() {
         }
         std::fs::write(&file, &whole).unwrap();
     }
+}
+
+#[test]
+fn damage_of_a_change_stream_is_found() {
+    let server = dedicated_with(18, &[]);
+    let source = server.database();
+    source.query("CREATE TABLE t (n int PRIMARY KEY, v text)");
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "-d", &source.uri()]).ok();
+    source.query("INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, 500) i");
+    catch_up(&repository, &source);
+    let whole = repository.run(["verify", "--json"]).ok().json();
+    let files = repository.files();
+    assert_eq!(whole["objects"].as_u64(), Some(files.len() as u64), "{whole}");
+    let is_of_stream = |file: &&PathBuf| {
+        let below = |folder| file.starts_with(repository.directory().join(folder));
+        below("changes") || below("streams")
+    };
+    let of_stream: Vec<_> = files.iter().filter(is_of_stream).collect();
+    assert!(of_stream.len() >= 4, "{of_stream:?}");
+    for file in of_stream {
+        let bytes = std::fs::read(file).unwrap();
+        for place in places(bytes.len()) {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << (place % 8);
+            std::fs::write(file, &changed).unwrap();
+            assert_verify_finds(&repository, &format!("byte {place} of {}", file.display()));
+        }
+        std::fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+        assert_verify_finds(&repository, &format!("{} cut", file.display()));
+        if file.starts_with(repository.directory().join("changes")) {
+            std::fs::remove_file(file).unwrap();
+            assert_verify_finds(&repository, &format!("loss of {}", file.display()));
+        }
+        std::fs::write(file, &bytes).unwrap();
+    }
+    let _ = repository.run(["verify"]).ok();
 }
 
 fn first_of(repository: &Repository, folder: &str) -> PathBuf {

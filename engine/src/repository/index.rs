@@ -104,7 +104,7 @@ impl ChunkIndex {
                         }
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+                Err(error) if error.is_of_store() => return Err(error),
                 Err(error) => tracing::warn!("index is passed over: {error:?}"),
             }
         }

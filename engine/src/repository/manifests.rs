@@ -61,7 +61,7 @@ impl Repository {
             let ObjectName::Backup(id) = object.name else { continue };
             match self.backup(id).await {
                 Ok(backup) => backups.good.push(backup),
-                Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+                Err(error) if error.is_of_store() => return Err(error),
                 Err(error) => backups.unreadable.push((id, error)),
             }
         }

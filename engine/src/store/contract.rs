@@ -3,8 +3,10 @@
 use super::{LocalStore, MemoryStore, Store, get, put};
 use crate::ErrorKind;
 use bytes::Bytes;
-use pgkeep_format::id::{ObjectId, PackId};
-use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
+use pgkeep_format::id::{BackupId, KeyId, ObjectId, PackId, SeriesId};
+use pgkeep_format::name::{
+    BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, KeyName, ObjectName, PACKS, STREAMS, SegmentName,
+};
 
 const INDEX: ObjectName = ObjectName::Index(ObjectId([7; 16]));
 const PACK: ObjectName = ObjectName::Pack(PackId([8; 16]));
@@ -45,6 +47,27 @@ async fn keeps_its_promises(store: &dyn Store, refuses: bool) {
         [(PACK, 5)]
     );
     assert_eq!(store.list("").await.unwrap().len(), 2);
+
+    // One of each kind, each found by its folder and among all.
+    let id = ObjectId([9; 16]);
+    let segment = SegmentName { stream: SeriesId([1; 16]), first: 1, last: 2, id };
+    let key = KeyName { id: KeyId([2; 16]), checksum: 3, wrapped: true };
+    let others = [
+        (CONFIGS, ObjectName::Config(1)),
+        (KEYS, ObjectName::Key(key)),
+        (BACKUPS, ObjectName::Backup(BackupId([3; 16]))),
+        (CHANGES, ObjectName::ChangePack(PackId([4; 16]))),
+        (STREAMS, ObjectName::Segment(segment)),
+    ];
+    for (folder, name) in others {
+        put(store, &name, Bytes::from_static(b"x")).await.unwrap();
+        let listed = store.list(folder).await.unwrap();
+        assert_eq!(listed.iter().map(|object| object.name).collect::<Vec<_>>(), [name]);
+    }
+    let all = store.list("").await.unwrap();
+    for name in [PACK, INDEX].iter().chain(others.iter().map(|(_, name)| name)) {
+        assert!(all.iter().any(|object| object.name == *name), "{name} is not among all");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::{Store, StoredObject, Upload, not_found, too_short};
 use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use pgkeep_format::name::ObjectName;
+use pgkeep_format::name::{BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, ObjectName, PACKS, STREAMS};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 const TEMPORARY: &str = "tmp";
+/// The folders of all objects that the format knows.
+const FOLDERS: [&str; 7] = [CONFIGS, KEYS, PACKS, INDEXES, BACKUPS, CHANGES, STREAMS];
 /// The directory whose presence makes a directory a repository.
 const CONFIG: &str = "config";
 
@@ -167,11 +169,7 @@ impl Store for LocalStore {
         blocking(move || {
             let mut found = Vec::new();
             let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let folders: &[&str] = if folder.is_empty() {
-                &["config", "keys", "packs", "indexes", "backups"]
-            } else {
-                &[folder]
-            };
+            let folders: &[&str] = if folder.is_empty() { &FOLDERS } else { &[folder] };
             for folder in folders {
                 store.list_below(&store.root.join(folder), &mut found)?;
             }

@@ -5,7 +5,7 @@ use super::{Findings, Problem, chain};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader, Repository};
 use crate::store::StoredObject;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 use pgkeep_format::entry::{Entry, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::BackupId;
@@ -73,7 +73,7 @@ pub(super) async fn verify_alone(
                     findings.report.bytes += len;
                     progress.event(Event::Advanced { rows: 0, bytes: len, stored: 0 });
                 }
-                Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+                Err(error) if error.is_of_store() => return Err(error),
                 Err(error) => findings.report.problems.push(Problem {
                     object: ObjectName::Backup(id).to_string(),
                     message: chain(&error),
@@ -93,7 +93,7 @@ async fn follow(reader: &ChunkReader, backup: &Backup, findings: &mut Findings) 
     for stream in entries_streams(backup) {
         match reader.entries(backup, stream).await {
             Ok(read) => entries.extend(read),
-            Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+            Err(error) if error.is_of_store() => return Err(error),
             Err(error) => findings.harm(id, None, chain(&error)),
         }
     }
@@ -113,7 +113,7 @@ async fn follow(reader: &ChunkReader, backup: &Backup, findings: &mut Findings) 
                     findings.harm(id, table.clone(), message);
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+            Err(error) if error.is_of_store() => return Err(error),
             Err(error) => findings.harm(id, table, chain(&error)),
         }
     }

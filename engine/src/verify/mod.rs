@@ -150,7 +150,7 @@ impl Findings {
     fn note<T>(&mut self, object: &ObjectName, checked: Result<T>) -> Result<Option<T>> {
         match checked {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.kind() == ErrorKind::Store => Err(error),
+            Err(error) if error.is_of_store() => Err(error),
             Err(error) => {
                 self.report.problems.push(Problem {
                     object: object.to_string(),

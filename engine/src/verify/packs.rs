@@ -90,7 +90,7 @@ async fn verify_pack(
         match verify_frame(repository, &name, &entry).await {
             Ok(None) => {}
             Ok(Some(proven)) => found.proven.push((entry.chunk, proven)),
-            Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+            Err(error) if error.is_of_store() => return Err(error),
             Err(error) => {
                 let message = format!("chunk {} at byte {} is damaged", entry.chunk, entry.offset);
                 found.problems.push(Error::new(ErrorKind::Damaged, message).because(error));
