@@ -80,7 +80,7 @@ impl Keyed {
     }
 
     /// Takes the changes of a unit that is older than all before, the newest first, up to a
-    /// truncate; returns where that is. `change` gives those that count.
+    /// truncate; returns where that is. `change` gives those that count; few are asked for.
     pub(super) fn take<'c>(
         &mut self,
         unit: usize,
@@ -95,13 +95,14 @@ impl Keyed {
                 *over = hashes.new.is_some_and(|new| self.done.contains(&new));
             }
             for at in (start..end).rev() {
-                let Some(change) = change(at)? else { continue };
-                match change.action {
-                    Action::Truncate => return Ok(Some(at)),
-                    Action::Delete => self.take_delete(hashes[at])?,
-                    Action::Insert | Action::Update => {
+                match hashes[at].action {
+                    None => {}
+                    Some(Action::Truncate) => return Ok(Some(at)),
+                    Some(Action::Delete) => self.take_delete(hashes[at])?,
+                    Some(Action::Insert | Action::Update) => {
                         let place = (u32_of(unit), u32_of(at));
-                        self.take_row(place, &change, hashes[at], over[at - start])?;
+                        let change = || change(at)?.ok_or_else(nonsense);
+                        self.take_row(place, change, hashes[at], over[at - start])?;
                     }
                 }
             }
@@ -121,20 +122,22 @@ impl Keyed {
     }
 
     /// Takes an insert or update; `is_over` where it is known that its new row's key is done.
-    fn take_row(
+    fn take_row<'c>(
         &mut self,
         place: Place,
-        change: &Change<'_>,
+        change: impl Fn() -> Result<Change<'c>>,
         hashes: ChangeHashes,
         is_over: bool,
     ) -> Result<()> {
-        let key = self.hasher.key().unwrap_or_default();
-        if change.unchanged.iter().any(|at| key.contains(&usize::from(*at))) {
-            return Err(nonsense());
+        if hashes.leaves_values {
+            let key = self.hasher.key().unwrap_or_default();
+            if change()?.unchanged.iter().any(|at| key.contains(&usize::from(*at))) {
+                return Err(nonsense());
+            }
         }
         let new = hashes.new.ok_or_else(nonsense)?;
-        let before = match change.action {
-            Action::Insert => None,
+        let before = match hashes.action {
+            Some(Action::Insert) => None,
             _ => Some(hashes.old.unwrap_or(new)),
         };
         let state = self.state(new, is_over);
@@ -143,14 +146,15 @@ impl Keyed {
         }
         let wanting = match state {
             State::Over => None,
-            State::Fresh if change.unchanged.is_empty() => {
+            State::Fresh if !hashes.leaves_values => {
                 self.finals[place.0 as usize].push(place.1);
                 None
             }
             State::Fresh => {
-                Some(Partial { row: change.new.to_vec(), wants: change.unchanged.clone() })
+                let change = change()?;
+                Some(Partial { row: change.new.to_vec(), wants: change.unchanged })
             }
-            State::Wanted => self.supply(new, place, change)?,
+            State::Wanted => self.supply(new, place, &change()?)?,
         };
         match (before, wanting) {
             (None, Some(_)) => return Err(nonsense()),

@@ -4,7 +4,7 @@ use super::copy_row::{fields, pick};
 use super::hash::{Hash, Hasher128};
 use super::keyed::nonsense;
 use crate::Result;
-use pgkeep_format::change::{Change, OldRow};
+use pgkeep_format::change::{Action, Change, OldRow};
 
 /// Hashes rows of one table; cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,13 +23,23 @@ pub(super) struct Scratch {
     key: Vec<u8>,
 }
 
-/// The hashes of a change's rows.
+/// What most changes are looked at for, in a few bytes: the hashes of its rows, and what it is. The
+/// change itself lies far apart, and often in another processor's cache.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ChangeHashes {
+    /// What it did; absent where it does not count.
+    pub(super) action: Option<Action>,
+    /// Whether it left values alone.
+    pub(super) leaves_values: bool,
     /// Of the old row, where the change has it.
     pub(super) old: Option<Hash>,
     /// Of the new row, where there is one.
     pub(super) new: Option<Hash>,
+}
+
+impl ChangeHashes {
+    /// Of a change that does not count.
+    pub(super) const NONE: Self = Self { action: None, leaves_values: false, old: None, new: None };
 }
 
 impl RowHasher {
@@ -57,7 +67,6 @@ impl RowHasher {
         change: &Change<'_>,
         scratch: &mut Scratch,
     ) -> Result<ChangeHashes> {
-        use pgkeep_format::change::Action;
         let old = match change.old {
             // It has the key's columns alone.
             Some(OldRow { is_whole: false, row }) if self.key.is_some() => {
@@ -75,6 +84,7 @@ impl RowHasher {
             }
             Action::Delete | Action::Truncate => None,
         };
-        Ok(ChangeHashes { old, new })
+        let leaves_values = !change.unchanged.is_empty();
+        Ok(ChangeHashes { action: Some(change.action), leaves_values, old, new })
     }
 }

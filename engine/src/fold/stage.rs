@@ -164,7 +164,7 @@ impl Stage {
         for at in 0..read.len() {
             hashes.push(match read.change(counts, at)? {
                 Some(change) => self.hasher.change(&change, &mut scratch)?,
-                None => ChangeHashes { old: None, new: None },
+                None => ChangeHashes::NONE,
             });
         }
         Ok(Hashed { read, hashes })
