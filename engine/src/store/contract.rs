@@ -68,6 +68,12 @@ async fn keeps_its_promises(store: &dyn Store, refuses: bool) {
     for name in [PACK, INDEX].iter().chain(others.iter().map(|(_, name)| name)) {
         assert!(all.iter().any(|object| object.name == *name), "{name} is not among all");
     }
+
+    store.delete(&PACK).await.unwrap();
+    store.delete(&PACK).await.unwrap();
+    assert_eq!(store.len(&PACK).await.unwrap(), None);
+    assert_eq!(store.list(PACKS).await.unwrap(), []);
+    assert_eq!(store.list("").await.unwrap().len(), all.len() - 1, "nothing else is gone");
 }
 
 #[tokio::test]

@@ -53,4 +53,8 @@ impl Store for Counted {
     async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>> {
         self.store.list(prefix).await
     }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.store.delete(name).await
+    }
 }

@@ -178,6 +178,16 @@ impl Store for LocalStore {
         })
         .await
     }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        let path = self.path(name);
+        blocking(move || match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("remove", &path, error)),
+            Ok(()) => path.parent().map_or(Ok(()), sync_directory),
+        })
+        .await
+    }
 }
 
 struct LocalUpload {

@@ -57,6 +57,11 @@ impl Store for MemoryStore {
             all.filter(|object| object.name.to_string().starts_with(prefix)).collect()
         }))
     }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.tamper(|objects| objects.remove(name));
+        Ok(())
+    }
 }
 
 struct MemoryUpload {

@@ -74,6 +74,13 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`ErrorKind::Store`].
     async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>>;
+
+    /// Removes an object, durably; that there is none is no error, for a try may be repeated
+    /// whose answer was lost.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`], also when the store keeps the object for a time that is not over.
+    async fn delete(&self, name: &ObjectName) -> Result<()>;
 }
 
 /// An object being written; dropping it gives it up.

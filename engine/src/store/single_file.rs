@@ -147,6 +147,10 @@ impl Store for SingleFile {
             self.objects.iter().map(|(name, (_, len))| StoredObject { name: *name, len: *len });
         Ok(all.filter(|object| object.name.to_string().starts_with(prefix)).collect())
     }
+
+    async fn delete(&self, _: &ObjectName) -> Result<()> {
+        Err(cannot_remove())
+    }
 }
 
 /// Writes a single file: each finished object becomes a record at once, so memory holds
@@ -281,6 +285,14 @@ impl Store for SingleFileWriter {
     async fn list(&self, _: &str) -> Result<Vec<StoredObject>> {
         Ok(Vec::new())
     }
+
+    async fn delete(&self, _: &ObjectName) -> Result<()> {
+        Err(cannot_remove())
+    }
+}
+
+fn cannot_remove() -> Error {
+    Error::new(ErrorKind::Store, "nothing can be removed from a repository in a single file")
 }
 
 struct RecordUpload {

@@ -233,6 +233,18 @@ impl Store for S3Store {
         }
         Ok(found)
     }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        let delete = self.client.delete_object().bucket(&self.address.bucket).key(self.key(name));
+        match delete.send().await {
+            Ok(_) => Ok(()),
+            // Stores differ in whether this is an answer or an error.
+            Err(error) if status(&error) == Some(404) && !is_no_bucket(&error) => Ok(()),
+            Err(error) => {
+                Err(failed(&format!("remove object \"{name}\""), &self.location(), error))
+            }
+        }
+    }
 }
 
 /// An object whose bytes are held until all of them are there.
