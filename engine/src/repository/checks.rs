@@ -73,17 +73,4 @@ impl Repository {
     pub(crate) async fn pack_footer(&self, name: ObjectName, len: u64) -> Result<Vec<FooterEntry>> {
         read_footer(self, name, len).await
     }
-
-    /// Compares a chunk with its checksums; needs no key.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Damaged`].
-    pub(crate) async fn check_chunk(&self, reader: &ChunkReader, chunk: &ChunkId) -> Result<()> {
-        let location = reader.locate(chunk)?;
-        let range = location.offset..location.offset + location.frame_len();
-        let frame = self.store().read(&ObjectName::Pack(location.pack), range).await?;
-        let damaged = |error| Error::undecodable(format!("chunk {chunk}"), error);
-        let header = FrameHeader::decode(&frame).map_err(damaged)?;
-        header.check_payload(&frame[HEADER_LEN..]).map_err(damaged)
-    }
 }

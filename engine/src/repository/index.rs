@@ -14,6 +14,7 @@ use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
 use pgkeep_format::object::ObjectType;
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, decode_footer};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Where a chunk's frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,10 @@ impl Location {
 pub struct ChunkIndex {
     packs: Vec<PackId>,
     chunks: HashMap<ChunkId, Place>,
+    /// Further copies of chunks that lie in more than one pack, which few do. A writer needs
+    /// none and keeps none.
+    copies: HashMap<ChunkId, Vec<Place>>,
+    keeps_copies: bool,
 }
 
 /// A [`Location`] with the pack by its place in the list: there are many more chunks than
@@ -60,17 +65,18 @@ impl ChunkIndex {
     /// What reading the store gives; an index that cannot be read is passed over, its
     /// chunks are then stored again.
     pub async fn for_writing(repository: &Repository) -> Result<Self> {
-        let (index, _) = Self::from_indexes(repository).await?;
+        let (index, _) = Self::from_indexes(repository, false).await?;
         Ok(index)
     }
 
-    /// What a reader can find: as for writing, and the footers of all other packs.
+    /// What a reader can find: as for writing, the footers of all other packs, and every copy
+    /// of a chunk.
     ///
     /// # Errors
     /// What reading the store gives. A pack that cannot be read is passed over: whoever
     /// needs a chunk of it is told then.
     pub async fn for_reading(repository: &Repository) -> Result<Self> {
-        let (mut index, unknown) = Self::from_indexes(repository).await?;
+        let (mut index, unknown) = Self::from_indexes(repository, true).await?;
         for (pack, len) in unknown {
             match read_footer(repository, ObjectName::Pack(pack), len).await {
                 Ok(entries) => index.add(&IndexedPack { pack, len, entries }),
@@ -83,7 +89,10 @@ impl ChunkIndex {
     }
 
     /// The index, and the packs (with lengths) that it does not cover.
-    async fn from_indexes(repository: &Repository) -> Result<(Self, HashMap<PackId, u64>)> {
+    async fn from_indexes(
+        repository: &Repository,
+        keeps_copies: bool,
+    ) -> Result<(Self, HashMap<PackId, u64>)> {
         let store = repository.store();
         let mut packs = HashMap::new();
         for object in store.list(PACKS).await? {
@@ -91,7 +100,7 @@ impl ChunkIndex {
                 packs.insert(pack, object.len);
             }
         }
-        let mut index = Self::default();
+        let mut index = Self { keeps_copies, ..Self::default() };
         for object in store.list(INDEXES).await? {
             match read_index(repository, &object.name).await {
                 Ok(indexed) => {
@@ -124,14 +133,33 @@ impl ChunkIndex {
                 offset,
                 frame_type: entry.frame_type,
             };
-            self.chunks.entry(entry.chunk).or_insert(place);
+            match self.chunks.entry(entry.chunk) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(place);
+                }
+                Entry::Occupied(_) if self.keeps_copies => {
+                    self.copies.entry(entry.chunk).or_default().push(place);
+                }
+                Entry::Occupied(_) => {}
+            }
         }
     }
 
     /// Where a chunk lies.
     #[must_use]
     pub fn find(&self, chunk: &ChunkId) -> Option<Location> {
-        let place = self.chunks.get(chunk)?;
+        self.locate(self.chunks.get(chunk)?)
+    }
+
+    /// Where each copy of a chunk lies; [`ChunkIndex::find`] gives the first. More than one only
+    /// for readers.
+    pub fn copies(&self, chunk: &ChunkId) -> impl Iterator<Item = Location> + Send + '_ {
+        let first = self.chunks.get(chunk);
+        let others = first.and_then(|_| self.copies.get(chunk)).into_iter().flatten();
+        first.into_iter().chain(others).filter_map(|place| self.locate(place))
+    }
+
+    fn locate(&self, place: &Place) -> Option<Location> {
         Some(Location {
             pack: *self.packs.get(place.pack as usize)?,
             offset: place.offset.into(),

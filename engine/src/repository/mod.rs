@@ -16,6 +16,8 @@ mod init;
 mod keys;
 mod manifests;
 mod packer;
+#[cfg(test)]
+pub(crate) mod sample;
 mod segments;
 mod signed;
 
