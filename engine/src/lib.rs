@@ -3,7 +3,8 @@
 //! Use cases stand on services, services on the outside world; nothing points back:
 //!
 //! ```text
-//! use cases   backup  restore  stream  history  export  verify      never name each other
+//! use cases   backup  restore  stream  history  export  verify  repair  copy
+//!             never name each other
 //! services    fold  repository  catalog  seal  postgres
 //! outside     store
 //! ```
@@ -19,6 +20,7 @@ mod lsn;
 mod new_file;
 pub mod postgres;
 pub mod progress;
+pub mod repair;
 pub mod repository;
 pub mod restore;
 pub mod seal;

@@ -11,6 +11,7 @@ mod filter;
 mod history;
 mod init;
 mod inspect;
+mod repair;
 mod repository;
 mod restore;
 mod selection;
@@ -27,6 +28,7 @@ pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use history::LogArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
+pub(crate) use repair::{RepairArgs, Repaired};
 pub(crate) use repository::{PlaceArgs, RepositoryArgs, WritingArgs};
 pub(crate) use restore::{MomentArgs, RestoreArgs};
 pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
@@ -82,6 +84,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Ls(LsArgs),
     Verify(VerifyArgs),
+    Repair(RepairArgs),
     Setup(SetupArgs),
     Stream(StreamArgs),
     Mark(MarkArgs),

@@ -9,6 +9,7 @@ mod list;
 mod log;
 mod ls;
 mod moment;
+mod repair;
 mod restore;
 mod shell;
 mod show;
@@ -36,6 +37,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Show(args) => wait(show::run(context, args)),
         Command::Ls(args) => wait(ls::run(context, args)),
         Command::Verify(args) => wait(verify::run(context, args)),
+        Command::Repair(args) => wait(repair::run(context, args)),
         Command::Setup(args) => wait(stream::setup(context, args)),
         Command::Stream(args) => wait(stream::run(context, args)),
         Command::Mark(args) => wait(stream::mark(context, args)),

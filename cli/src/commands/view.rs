@@ -1,11 +1,39 @@
 //! A backup as `list` and `show` show it: the manifest's numbers under names that JSON keeps.
 
-use crate::output::{counted, rfc3339};
+use crate::output::{count, counted, rfc3339};
 use pgkeep_engine::Lsn;
-use pgkeep_engine::repository::Backup;
+use pgkeep_engine::repository::{Backup, RowSpan};
 use pgkeep_format::manifest::BackupKind;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Rows of a table that damage takes, from 1 in the order in which they are stored.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct RowsSummary {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// Whether it is all of them; else some of them, and no others.
+    pub(super) exact: bool,
+}
+
+impl From<RowSpan> for RowsSummary {
+    fn from(rows: RowSpan) -> Self {
+        let RowSpan { first, last, exact } = rows;
+        Self { first, last, exact }
+    }
+}
+
+impl RowsSummary {
+    /// `rows 5 to 9`.
+    pub(super) fn text(&self) -> String {
+        let some = if self.exact { "" } else { "some of " };
+        let (first, last) = (count(self.first), count(self.last));
+        match self.first == self.last {
+            true => format!("row {first}"),
+            false => format!("{some}rows {first} to {last}"),
+        }
+    }
+}
 
 /// The line of a backup.
 #[derive(Debug, Serialize)]

@@ -22,7 +22,7 @@ pub use source::Databases;
 use crate::catalog::{self, Selection};
 use crate::postgres::{Address, Host, Session, Settings, SnapshotOptions};
 use crate::progress::{Event, Interrupt, Progress};
-use crate::repository::{ChunkIndex, FinishedBackup, Packer, Repository};
+use crate::repository::{ChunkIndex, FinishedBackup, PACK_TARGET, Packer, Repository};
 use crate::seal::{Sealer, random, series_id};
 use crate::store::SingleFileWriter;
 use crate::{Error, ErrorKind, Result, clock};
@@ -38,8 +38,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use streams::Streams;
 
-/// Bytes of a pack in a repository.
-const PACK_TARGET: u64 = 64 << 20;
 /// Bytes of a pack in a single file, which is held in memory until it is whole.
 const PACK_TARGET_SINGLE_FILE: u64 = 16 << 20;
 

@@ -140,7 +140,8 @@ impl ChunkReader {
                 }
                 Err(error) => {
                     let name = ObjectName::Pack(location.pack);
-                    let message = format!("object \"{name}\" is damaged at byte {}", location.offset);
+                    let message =
+                        format!("object \"{name}\" is damaged at byte {}", location.offset);
                     damaged = Some(Error::new(error.kind(), message).because(error));
                 }
             }

@@ -168,6 +168,11 @@ impl ChunkIndex {
         })
     }
 
+    /// The packs that are known.
+    pub fn packs(&self) -> impl Iterator<Item = &PackId> {
+        self.packs.iter()
+    }
+
     /// Number of chunks.
     #[must_use]
     pub fn len(&self) -> usize {

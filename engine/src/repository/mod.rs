@@ -11,6 +11,7 @@
 mod checks;
 mod chunks;
 mod credentials;
+mod damage;
 mod index;
 mod init;
 mod keys;
@@ -20,13 +21,15 @@ mod packer;
 pub(crate) mod sample;
 mod segments;
 mod signed;
+mod walk;
 
 pub use chunks::ChunkReader;
 pub use credentials::{Identity, WriterCredential};
+pub use damage::{ChunkState, LostSpan, RowSpan, lost_spans};
 pub use index::{ChunkIndex, Location};
 pub use init::{InitOptions, Initialized, init};
 pub use manifests::{Backup, Backups, FinishedBackup};
-pub use packer::{NewFrame, Packed, Packer};
+pub use packer::{NewFrame, PACK_TARGET, Packed, Packer};
 pub use segments::Segment;
 
 use crate::seal::{Secrets, SigningKey};
@@ -197,6 +200,14 @@ impl Repository {
     /// Whether signatures by this key are accepted.
     fn is_writer(&self, key: VerifyKey) -> bool {
         self.inner.config.writers.iter().any(|writer| writer.key == key)
+    }
+
+    /// Checks that it was opened with a credential that may write.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] when it was not.
+    pub fn check_may_write(&self) -> Result<()> {
+        self.signing_key().map(drop)
     }
 
     /// Signs as the writer that this repository was opened with.

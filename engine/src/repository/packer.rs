@@ -19,6 +19,9 @@ use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, encode_footer};
 /// found by the next one.
 const PACKS_PER_INDEX: usize = 16;
 
+/// Bytes of a pack, about.
+pub const PACK_TARGET: u64 = 64 << 20;
+
 /// A sealed frame on its way into a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFrame {
@@ -166,18 +169,29 @@ impl Packer {
         if self.finished.is_empty() {
             return Ok(());
         }
-        let body = index::encode(&std::mem::take(&mut self.finished));
-        let name = ObjectName::Index(ObjectId(random()?));
-        let repository = &self.repository;
-        self.packed.bytes += signed::write(
-            repository.store(),
-            &name,
-            ObjectType::Index,
-            repository.id(),
-            &body,
-            repository.signing_key()?,
-        )
-        .await?;
+        let finished = std::mem::take(&mut self.finished);
+        self.packed.bytes += self.repository.write_index(&finished).await?;
         Ok(())
+    }
+}
+
+impl Repository {
+    /// Signs and writes an index of packs that are durable; returns its length in bytes.
+    ///
+    /// # Errors
+    /// What writing to the store gives; [`ErrorKind::WrongKey`] without a writer credential.
+    pub(crate) async fn write_index(&self, packs: &[IndexedPack]) -> Result<u64> {
+        let body = index::encode(packs);
+        let name = ObjectName::Index(ObjectId(random()?));
+        let (store, signing) = (self.store(), self.signing_key()?);
+        signed::write(store, &name, ObjectType::Index, self.id(), &body, signing).await
+    }
+
+    /// What an index says, signed by a writer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`], [`ErrorKind::Untrusted`], [`ErrorKind::NotFound`].
+    pub(crate) async fn indexed_packs(&self, name: &ObjectName) -> Result<Vec<IndexedPack>> {
+        super::index::read_index(self, name).await
     }
 }

@@ -2,12 +2,12 @@
 //! test chooses, without a server.
 
 use super::{
-    Access, ChunkIndex, FinishedBackup, Identity, InitOptions, NewFrame, Packed, Packer, Repository,
-    WriterCredential, init,
+    Access, ChunkIndex, FinishedBackup, Identity, InitOptions, NewFrame, Packed, Packer,
+    Repository, WriterCredential, init,
 };
+use crate::Result;
 use crate::seal::{Sealer, chunk_id, series_id};
 use crate::store::MemoryStore;
-use crate::Result;
 use bytes::Bytes;
 use pgkeep_format::cbor;
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};

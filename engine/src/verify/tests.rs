@@ -3,7 +3,7 @@
 use super::{VerifyOptions, VerifyReport, run};
 use crate::progress::{Progress, Silent, interrupt};
 use crate::repository::sample::{ROWS, Sample};
-use crate::repository::Access;
+use crate::repository::{Access, LostSpan, RowSpan};
 use crate::{ErrorKind, Result};
 use pgkeep_format::id::BackupId;
 use pgkeep_format::name::ObjectName;
@@ -148,4 +148,121 @@ async fn a_lost_chunk_is_told_with_the_backup_and_table_that_miss_it() {
     let report = small.verify().await.unwrap();
     let harmed = report.problems.iter().find(|problem| problem.backup == Some(BackupId([9; 16])));
     assert_eq!(harmed.and_then(|problem| problem.table.as_deref()), Some("public.numbers"));
+}
+
+#[tokio::test]
+async fn damage_is_told_with_the_rows_that_it_takes() {
+    let rows: Vec<Vec<u8>> =
+        (0..40).map(|n| format!("{n}\ta\n{n}\tb\n{n}\tc\n").into_bytes()).collect();
+    let sample = Sample::new(true).await;
+    sample.back_up(9, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    sample.rot(&sample.id_of(&rows[20]));
+    sample.rot(&sample.id_of(&rows[21]));
+    let report = sample.verify().await.unwrap();
+    let lost: Vec<_> = report.problems.iter().filter_map(|problem| problem.lost).collect();
+    let rows = Some(RowSpan { first: 61, last: 66, exact: true });
+    assert_eq!(lost, [LostSpan { first_chunk: 21, last_chunk: 22, chunks: 40, rows }]);
+    let harmed = report.problems.iter().find(|problem| problem.lost.is_some()).unwrap();
+    assert_eq!(harmed.database.as_deref(), Some("test"));
+    assert_eq!(harmed.table.as_deref(), Some("public.numbers"));
+    assert_eq!(report.problems.len(), 2, "the pack and what it harms: {:?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_share_of_the_packs_is_read_and_the_rest_looked_up() {
+    let sample = Sample::new(true).await;
+    for id in 1..=10 {
+        // Of other lengths, so that no two have the same entries.
+        sample.back_up(id, &[format!("{id}\t{}\n", "x".repeat(id.into())).as_bytes()]).await;
+    }
+    for _ in 0..40 {
+        let options = VerifyOptions { read_percent: Some(25), ..VerifyOptions::default() };
+        let report = sample.verify_with(&options).await.unwrap();
+        assert_eq!(report.problems, []);
+        let packs = report.packs.unwrap();
+        assert_eq!((packs.read, packs.all, packs.out_of_time), (3, 10, false));
+        // One of ten backups has its rows and its entries in each pack.
+        assert_eq!((report.chunks, report.looked_up, report.backups), (6, 14, 10));
+    }
+    let none = VerifyOptions { read_percent: Some(0), ..VerifyOptions::default() };
+    let report = sample.verify_with(&none).await.unwrap();
+    assert_eq!((report.chunks, report.looked_up), (0, 20));
+    // What is gone is found without reading a pack.
+    sample.remove(&sample.packs()[0].0);
+    assert!(!sample.verify_with(&none).await.unwrap().problems.is_empty());
+    assert_eq!(sample.problems_of_harm(&none).await, 1);
+}
+
+impl Sample {
+    /// How many backups are harmed.
+    async fn problems_of_harm(&self, options: &VerifyOptions) -> usize {
+        let problems = self.verify_with(options).await.unwrap().problems;
+        let harmed = problems.iter().filter_map(|problem| problem.backup);
+        harmed.collect::<std::collections::HashSet<_>>().len()
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_found_in_time_by_reading_a_share_each_day() {
+    let sample = Sample::new(true).await;
+    for id in 1..=10 {
+        sample.back_up(id, &[format!("{id}\tx\n").as_bytes()]).await;
+    }
+    sample.rot(&sample.id_of(b"4\tx\n"));
+    let options = VerifyOptions { read_percent: Some(20), ..VerifyOptions::default() };
+    for _ in 0..1000 {
+        if sample.problems_of_harm(&options).await > 0 {
+            return;
+        }
+    }
+    panic!("the damaged pack was never among those that were read");
+}
+
+#[tokio::test]
+async fn no_pack_is_begun_when_the_time_is_over() {
+    let sample = Sample::with_backup(true).await;
+    let options =
+        VerifyOptions { budget: Some(std::time::Duration::ZERO), ..VerifyOptions::default() };
+    let packs = sample.verify_with(&options).await.unwrap().packs.unwrap();
+    assert_eq!((packs.read, packs.all, packs.out_of_time), (0, 1, true));
+}
+
+#[tokio::test]
+async fn keyless_opens_no_chunk_and_still_finds_rot_and_names_the_table() {
+    let sample = Sample::with_backup(true).await;
+    let options = VerifyOptions { keyless: true, ..VerifyOptions::default() };
+    let report = sample.verify_with(&options).await.unwrap();
+    assert_eq!((report.problems, report.unsealed), (vec![], false));
+    sample.rot(&sample.id_of(ROWS[1]));
+    let report = sample.verify_with(&options).await.unwrap();
+    let harmed = report.problems.iter().find(|problem| problem.lost.is_some()).unwrap();
+    assert_eq!(harmed.table.as_deref(), Some("public.numbers"));
+}
+
+#[tokio::test]
+async fn a_damaged_key_object_is_no_loss_while_another_has_the_key() {
+    let sample = Sample::with_backup(true).await;
+    let repository = sample.open().await.unwrap();
+    let backup = repository.find("latest").await.unwrap();
+    let of_data = |name: &ObjectName| matches!(name, ObjectName::Key(key) if backup.clear.keys.contains(&key.id));
+    let (name, bytes) = sample.objects().into_iter().find(|(name, _)| of_data(name)).unwrap();
+    let ObjectName::Key(key) = name else { panic!("not a key") };
+    let damaged =
+        ObjectName::Key(pgkeep_format::name::KeyName { checksum: key.checksum ^ 1, ..key });
+    sample.replace(damaged, bytes);
+    let report = sample.verify().await.unwrap();
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+    assert!(report.problems[0].message.contains("nothing is lost"), "{:?}", report.problems);
+    assert_eq!(report.problems[0].backup, None);
+    // Without the good one it is a loss, and the backup is named.
+    sample.remove(&name);
+    let report = sample.verify().await.unwrap();
+    assert!(report.problems.iter().any(|problem| problem.message.contains("is lost")));
+    assert!(report.problems.iter().any(|problem| problem.backup == Some(BackupId([9; 16]))));
+    // Nor does it need the identity to be told.
+    let sample = Sample { access: Access { identity: None, ..sample.access }, ..sample };
+    let problems = sample.verify().await.unwrap().problems;
+    let of_backup = |problem: &&super::Problem| problem.backup == Some(BackupId([9; 16]));
+    let harmed = problems.iter().find(of_backup).unwrap();
+    assert!(harmed.message.contains("is lost"), "{problems:?}");
 }
