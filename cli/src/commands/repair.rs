@@ -137,8 +137,8 @@ fn lines(summary: &Summary) -> String {
     for harmed in &summary.harmed {
         let backup = harmed.backup.get(..SHORT_ID_LEN).unwrap_or(&harmed.backup);
         let (chunks, streams) =
-            (counted(harmed.chunks, "chunk"), counted(harmed.streams, "table or definition"));
-        lines.push(format!("backup {backup} lacks {chunks} of {streams}"));
+            (counted(harmed.chunks, "chunk"), counted(harmed.streams, "stream"));
+        lines.push(format!("backup {backup} lacks {chunks} of {streams} (tables or definitions)"));
     }
     for key in &summary.lost_keys {
         let backups = key.backups.iter().map(|id| id.get(..SHORT_ID_LEN).unwrap_or(id));

@@ -1,7 +1,7 @@
 //! `pgkeep verify`: names everything that is wrong, on standard output, and fails if anything
 //! is.
 
-use super::view::{RowsSummary, SHORT_ID_LEN, lsn};
+use super::view::{ChunksSummary, RowsSummary, SHORT_ID_LEN, lsn};
 use crate::access::{Context, Reads};
 use crate::args::VerifyArgs;
 use crate::exit::Exit;
@@ -52,13 +52,6 @@ struct ProblemSummary {
     chunks: Option<ChunksSummary>,
     rows: Option<RowsSummary>,
     changes: Option<ChangesSummary>,
-}
-
-#[derive(Debug, Serialize)]
-struct ChunksSummary {
-    first: u64,
-    last: u64,
-    of: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,11 +132,7 @@ fn problem(problem: Problem) -> ProblemSummary {
         backup: problem.backup.map(|id| id.to_string()),
         database: problem.database,
         table: problem.table,
-        chunks: problem.lost.map(|lost| ChunksSummary {
-            first: lost.first_chunk,
-            last: lost.last_chunk,
-            of: lost.chunks,
-        }),
+        chunks: problem.lost.map(ChunksSummary::from),
         rows: problem.lost.and_then(|lost| lost.rows).map(RowsSummary::from),
         changes: problem.changes.map(|changes| ChangesSummary {
             stream: changes.stream.to_string(),

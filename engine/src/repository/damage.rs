@@ -79,6 +79,84 @@ pub fn lost_spans(
     spans
 }
 
+/// Rows of a table that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRows {
+    /// The table, `schema.table`.
+    pub table: String,
+    /// How many rows; those count too that are whole in no chunk that can be read.
+    pub rows: u64,
+    /// Bytes of the chunks that cannot be read, plain.
+    pub bytes: u64,
+    /// Where they were.
+    pub spans: Vec<LostSpan>,
+}
+
+/// What was read of a stream of rows so far, by who goes on without what cannot be read.
+#[derive(Debug)]
+pub struct RowsSeen {
+    references: Vec<ChunkReference>,
+    states: Vec<ChunkState>,
+    /// Rows and bytes that the backup says there are.
+    rows: u64,
+    bytes: u64,
+    /// Rows that were whole, and bytes of chunks that could be read.
+    kept: u64,
+    read: u64,
+}
+
+impl RowsSeen {
+    /// Nothing so far, of a stream that has so many `rows` and plain `bytes`.
+    #[must_use]
+    pub fn new(references: &[ChunkReference], rows: u64, bytes: u64) -> Self {
+        let states = vec![ChunkState::Uncounted; references.len()];
+        Self { references: references.to_vec(), states, rows, bytes, kept: 0, read: 0 }
+    }
+
+    /// Notes a chunk that was read, by its position from 0, and what is whole of its rows. To do so
+    /// again changes nothing.
+    pub fn read(&mut self, at: usize, plain: &[u8], kept: &[u8]) {
+        if self.states.get(at) != Some(&ChunkState::Uncounted) {
+            return;
+        }
+        self.states[at] = ChunkState::Good(row_ends(plain));
+        self.kept += row_ends(kept);
+        self.read += plain.len() as u64;
+    }
+
+    /// Notes a chunk that cannot be read; whether that is new.
+    pub fn lost(&mut self, at: usize) -> bool {
+        match self.states.get_mut(at) {
+            Some(state) if *state == ChunkState::Uncounted => {
+                *state = ChunkState::Lost;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a chunk could not be read.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.states.contains(&ChunkState::Lost)
+    }
+
+    /// What is missing of the rows of `table`, where anything is.
+    #[must_use]
+    pub fn missing(&self, table: String) -> Option<MissingRows> {
+        self.is_damaged().then(|| MissingRows {
+            table,
+            rows: self.rows.saturating_sub(self.kept),
+            bytes: self.bytes.saturating_sub(self.read),
+            spans: lost_spans(&self.references, &self.states, Some(self.rows)),
+        })
+    }
+}
+
+fn row_ends(plain: &[u8]) -> u64 {
+    plain.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
 /// Rows that end in some chunks, and how many of the chunks say nothing of rows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counted {

@@ -22,15 +22,17 @@ pub(crate) mod sample;
 mod segments;
 mod signed;
 mod walk;
+mod whole_rows;
 
 pub use chunks::ChunkReader;
 pub use credentials::{Identity, WriterCredential};
-pub use damage::{ChunkState, LostSpan, RowSpan, lost_spans};
+pub use damage::{ChunkState, LostSpan, MissingRows, RowSpan, RowsSeen, lost_spans};
 pub use index::{ChunkIndex, Location};
 pub use init::{InitOptions, Initialized, init};
 pub use manifests::{Backup, Backups, FinishedBackup};
 pub use packer::{NewFrame, PACK_TARGET, Packed, Packer};
 pub use segments::Segment;
+pub use whole_rows::WholeRows;
 
 use crate::seal::{Secrets, SigningKey};
 use crate::store::{self, Counted, SingleFileWriter, Store};
