@@ -11,6 +11,8 @@ const MODULES: &[&str] = &[
     "history",
     "export",
     "verify",
+    "prune",
+    "forget",
     "fold",
     "repository",
     "catalog",
@@ -27,6 +29,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("history", &["fold", "repository", "catalog", "postgres"]),
     ("export", &["repository", "catalog", "seal", "postgres"]),
     ("verify", &["repository", "seal", "store"]),
+    ("prune", &["repository"]),
+    ("forget", &["repository"]),
     ("fold", &["repository", "catalog", "seal", "postgres"]),
     ("repository", &["seal", "store"]),
     ("catalog", &["postgres"]),
@@ -76,7 +80,10 @@ fn code() -> Vec<(String, PathBuf, String)> {
     };
     files
         .into_iter()
-        .filter(|path| !path.ends_with("structure.rs") && !path.ends_with("tests.rs"))
+        .filter(|path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            stem != "structure" && stem != "fixture" && !stem.ends_with("tests")
+        })
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();

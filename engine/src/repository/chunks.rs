@@ -27,6 +27,20 @@ impl ChunkReader {
         Ok(Self { repository: repository.clone(), index })
     }
 
+    /// Finds lists of chunks only, for who follows backups to their last chunk and reads none.
+    ///
+    /// # Errors
+    /// As [`ChunkIndex::for_reading`].
+    pub(crate) async fn of_lists(repository: &Repository) -> Result<Self> {
+        let index = Arc::new(ChunkIndex::of_lists(repository).await?);
+        Ok(Self { repository: repository.clone(), index })
+    }
+
+    /// Finds nothing.
+    pub(crate) fn none(repository: &Repository) -> Self {
+        Self { repository: repository.clone(), index: Arc::default() }
+    }
+
     /// Where a chunk lies.
     ///
     /// # Errors

@@ -1,19 +1,22 @@
-//! Which chunks the repository has, and where.
+//! Which chunks the repository has, and where; for readers. What a writer may rely on is
+//! [`KnownChunks`](super::KnownChunks).
 //!
-//! Learned from signed indexes; packs that no index speaks of are asked for their footers,
-//! but only by readers: a writer believes nothing unsigned, or somebody could talk it out
-//! of storing a chunk.
+//! Learned from signed indexes; packs that no index speaks of are asked for their footers.
 
 use super::{Repository, signed};
-use crate::seal;
+use crate::seal::{self, random};
 use crate::{Error, ErrorKind, Result};
+use futures_util::{StreamExt, stream};
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
-use pgkeep_format::id::{ChunkId, PackId};
+use pgkeep_format::id::{ChunkId, ObjectId, PackId};
 use pgkeep_format::index::{self, IndexedPack};
 use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
 use pgkeep_format::object::ObjectType;
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, decode_footer};
 use std::collections::HashMap;
+
+/// Indexes that are read at the same time.
+const INDEXES_AT_ONCE: usize = 8;
 
 /// Where a chunk's frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +57,7 @@ struct Place {
 }
 
 impl ChunkIndex {
-    /// What a writer may rely on: packs that are there, as long as a signed index says.
-    ///
-    /// # Errors
-    /// What reading the store gives; an index that cannot be read is passed over, its
-    /// chunks are then stored again.
-    pub async fn for_writing(repository: &Repository) -> Result<Self> {
-        let (index, _) = Self::from_indexes(repository).await?;
-        Ok(index)
-    }
-
-    /// What a reader can find: as for writing, and the footers of all other packs.
+    /// What a reader can find: what indexes say, and the footers of all other packs.
     ///
     /// # Errors
     /// What reading the store gives. A pack that cannot be read is passed over: whoever
@@ -82,32 +75,30 @@ impl ChunkIndex {
         Ok(index)
     }
 
+    /// Where lists of chunks lie, and nothing else.
+    ///
+    /// # Errors
+    /// As [`ChunkIndex::for_reading`].
+    pub(super) async fn of_lists(repository: &Repository) -> Result<Self> {
+        let mut index = Self::for_reading(repository).await?;
+        index.chunks.retain(|_, place| place.frame_type == FrameType::List);
+        index.chunks.shrink_to_fit();
+        Ok(index)
+    }
+
     /// The index, and the packs (with lengths) that it does not cover.
     async fn from_indexes(repository: &Repository) -> Result<(Self, HashMap<PackId, u64>)> {
-        let store = repository.store();
-        let mut packs = HashMap::new();
-        for object in store.list(PACKS).await? {
-            if let ObjectName::Pack(pack) = object.name {
-                packs.insert(pack, object.len);
-            }
-        }
+        let mut packs = pack_lengths(repository).await?;
         let mut index = Self::default();
-        for object in store.list(INDEXES).await? {
-            match read_index(repository, &object.name).await {
-                Ok(indexed) => {
-                    for pack in indexed {
-                        // A pack may be in several indexes; once is enough. One that is gone
-                        // or of another length is not there.
-                        if packs.get(&pack.pack) == Some(&pack.len) {
-                            packs.remove(&pack.pack);
-                            index.add(&pack);
-                        }
-                    }
-                }
-                Err(error) if error.is_of_store() => return Err(error),
-                Err(error) => tracing::warn!("index is passed over: {error:?}"),
+        indexed_packs(repository, |pack| {
+            // A pack may be in several indexes; once is enough. One that is gone or of another
+            // length is not there.
+            if packs.get(&pack.pack) == Some(&pack.len) {
+                packs.remove(&pack.pack);
+                index.add(&pack);
             }
-        }
+        })
+        .await?;
         Ok((index, packs))
     }
 
@@ -153,6 +144,38 @@ impl ChunkIndex {
     }
 }
 
+/// All packs that are there, with their lengths in bytes.
+pub(crate) async fn pack_lengths(repository: &Repository) -> Result<HashMap<PackId, u64>> {
+    let objects = repository.store().list(PACKS).await?;
+    let packs = objects.into_iter().filter_map(|object| match object.name {
+        ObjectName::Pack(pack) => Some((pack, object.len)),
+        _ => None,
+    });
+    Ok(packs.collect())
+}
+
+/// What all indexes that can be read say of packs, each given to `take`; they are read side by
+/// side.
+pub(crate) async fn indexed_packs(
+    repository: &Repository,
+    mut take: impl FnMut(IndexedPack),
+) -> Result<()> {
+    let names = repository.store().list(INDEXES).await?.into_iter().map(|object| object.name);
+    let reads = names.map(|name| {
+        let repository = repository.clone();
+        async move { read_index(&repository, &name).await }
+    });
+    let mut reads = stream::iter(reads).buffer_unordered(INDEXES_AT_ONCE);
+    while let Some(read) = reads.next().await {
+        match read {
+            Ok(packs) => packs.into_iter().for_each(&mut take),
+            Err(error) if error.is_of_store() => return Err(error),
+            Err(error) => tracing::warn!("index is passed over: {error:?}"),
+        }
+    }
+    Ok(())
+}
+
 /// Reads a signed index.
 ///
 /// # Errors
@@ -165,6 +188,18 @@ pub(crate) async fn read_index(
     let (store, id) = (repository.store(), repository.id());
     let body = signed::read(store, name, ObjectType::Index, id, &trusted).await?;
     index::decode(&body).map_err(|error| Error::undecodable(format!("object \"{name}\""), error))
+}
+
+impl Repository {
+    /// Writes an index of packs; returns its length in bytes.
+    ///
+    /// # Errors
+    /// What writing to the store gives.
+    pub(crate) async fn store_index(&self, packs: &[IndexedPack]) -> Result<u64> {
+        let (body, name) = (index::encode(packs), ObjectName::Index(ObjectId(random()?)));
+        let signing = self.signing_key()?;
+        signed::write(self.store(), &name, ObjectType::Index, self.id(), &body, signing).await
+    }
 }
 
 /// Reads the footer of a pack of `len` bytes.

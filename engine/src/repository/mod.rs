@@ -14,18 +14,26 @@ mod credentials;
 mod index;
 mod init;
 mod keys;
+mod known;
+mod lease;
 mod manifests;
 mod packer;
+mod prune_lists;
 mod segments;
 mod signed;
+mod writing;
 
 pub use chunks::ChunkReader;
 pub use credentials::{Identity, WriterCredential};
 pub use index::{ChunkIndex, Location};
+pub(crate) use index::{indexed_packs, pack_lengths, read_index};
 pub use init::{InitOptions, Initialized, init};
+pub use known::KnownChunks;
+pub use lease::Lease;
 pub use manifests::{Backup, Backups, FinishedBackup};
 pub use packer::{NewFrame, Packed, Packer};
 pub use segments::Segment;
+pub use writing::WriteRun;
 
 use crate::seal::{Secrets, SigningKey};
 use crate::store::{self, Counted, SingleFileWriter, Store};
@@ -56,6 +64,8 @@ pub struct Repository {
 #[derive(Debug)]
 struct Inner {
     store: Counted,
+    /// Whether others may write into it too.
+    shared: bool,
     id: RepositoryId,
     owner: VerifyKey,
     config: Config,
@@ -129,7 +139,8 @@ impl Repository {
             .map_err(|error| Error::undecodable(format!("object \"{name}\""), error))?;
         let keys = KeyRing::open(&store, id, &config, &access).await?;
         let writer = access.writer;
-        let inner = Inner { store, id, owner: signer, config, config_number, keys, writer };
+        let shared = true;
+        let inner = Inner { store, shared, id, owner: signer, config, config_number, keys, writer };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -147,6 +158,7 @@ impl Repository {
         }
         let inner = Inner {
             store: Counted::new(Arc::new(file.clone())),
+            shared: false,
             id: self.inner.id,
             owner: self.inner.owner,
             config: self.inner.config.clone(),
@@ -175,6 +187,11 @@ impl Repository {
         &self.inner.store
     }
 
+    /// Whether others may write into it too, unlike into a single file.
+    fn is_shared(&self) -> bool {
+        self.inner.shared
+    }
+
     /// Bytes of objects read so far.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
@@ -195,6 +212,14 @@ impl Repository {
     /// Whether signatures by this key are accepted.
     fn is_writer(&self, key: VerifyKey) -> bool {
         self.inner.config.writers.iter().any(|writer| writer.key == key)
+    }
+
+    /// Makes sure that this was opened by somebody who may sign.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] when it was not.
+    pub(crate) fn check_may_sign(&self) -> Result<()> {
+        self.signing_key().map(drop)
     }
 
     /// Signs as the writer that this repository was opened with.

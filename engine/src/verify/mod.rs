@@ -133,10 +133,13 @@ async fn small_objects(
             ObjectName::Config(_) => repository.check_config(&object.name).await,
             ObjectName::Key(key) => repository.check_key(key).await,
             ObjectName::Index(_) => repository.check_index(&object.name).await,
+            ObjectName::PruneList(_) => repository.prune_list(&object.name).await.map(drop),
             ObjectName::Pack(_)
             | ObjectName::ChangePack(_)
             | ObjectName::Backup(_)
-            | ObjectName::Segment(_) => continue,
+            | ObjectName::Segment(_)
+            // Whoever works may end it at any time.
+            | ObjectName::Lease(_) => continue,
         };
         findings.report.objects += 1;
         findings.report.bytes += object.len;

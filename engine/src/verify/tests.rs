@@ -87,10 +87,10 @@ impl Small {
             keys,
             streams,
         };
-        repository
-            .store_manifest(&FinishedBackup { clear, sealed: sealed_part() }, &sealer)
-            .await
-            .unwrap();
+        let run = repository.begin_run().await.unwrap();
+        let backup = FinishedBackup { clear, sealed: sealed_part() };
+        run.publish(&backup, &sealer).await.unwrap();
+        run.end().await;
     }
 
     async fn verify(&self) -> Result<VerifyReport> {
