@@ -10,6 +10,7 @@ use crate::store::{MemoryStore, Store};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::{BackupId, ChunkId, ObjectId, SeriesId};
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
+use pgkeep_format::name::Work;
 use pgkeep_format::segment;
 use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
 use std::sync::Arc;
@@ -192,6 +193,7 @@ pub(crate) async fn stream_segment(
     first: u64,
     last: u64,
 ) -> Result<segment::ClearPart> {
+    let lease = repository.lease(Work::Changes).await?;
     let secrets = repository.secrets()?.clone();
     let key = repository.new_data_key().await?.map(|(key, _)| key);
     let keys = key.iter().map(|key| key.id).collect();
@@ -220,6 +222,8 @@ pub(crate) async fn stream_segment(
         timeline: 1,
         definitions: None,
     };
-    repository.store_segment(&clear, &segment::SealedPart::default(), &sealer).await?;
-    Ok(clear)
+    let sealed = segment::SealedPart::default();
+    let stored = repository.store_segment(&clear, &sealed, &sealer, &lease).await;
+    lease.end().await;
+    stored.map(|_| clear)
 }

@@ -11,6 +11,7 @@ mod filter;
 mod history;
 mod init;
 mod inspect;
+mod keeping;
 mod repository;
 mod restore;
 mod selection;
@@ -27,6 +28,7 @@ pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use history::LogArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
+pub(crate) use keeping::{ForgetArgs, PruneArgs};
 pub(crate) use repository::{PlaceArgs, RepositoryArgs, WritingArgs};
 pub(crate) use restore::{MomentArgs, RestoreArgs};
 pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
@@ -82,6 +84,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Ls(LsArgs),
     Verify(VerifyArgs),
+    Forget(ForgetArgs),
+    Prune(PruneArgs),
     Setup(SetupArgs),
     Stream(StreamArgs),
     Mark(MarkArgs),

@@ -4,11 +4,13 @@ mod backup;
 mod connect;
 mod entry_list;
 mod export;
+mod forget;
 mod init;
 mod list;
 mod log;
 mod ls;
 mod moment;
+mod prune;
 mod restore;
 mod shell;
 mod show;
@@ -36,6 +38,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Show(args) => wait(show::run(context, args)),
         Command::Ls(args) => wait(ls::run(context, args)),
         Command::Verify(args) => wait(verify::run(context, args)),
+        Command::Forget(args) => wait(forget::run(context, args)),
+        Command::Prune(args) => wait(prune::run(context, args)),
         Command::Setup(args) => wait(stream::setup(context, args)),
         Command::Stream(args) => wait(stream::run(context, args)),
         Command::Mark(args) => wait(stream::mark(context, args)),

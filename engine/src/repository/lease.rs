@@ -109,6 +109,20 @@ impl Lease {
         }
     }
 
+    /// As [`Lease::check`], after an object was written that makes others count. A prune that took
+    /// this writer for dead looked for such objects after it had removed the lease: it has seen
+    /// this one, or the lease is not there any more; then the object is removed again.
+    ///
+    /// # Errors
+    /// As [`Lease::check`].
+    pub(super) async fn check_after(&self, written: &ObjectName) -> Result<()> {
+        let Err(error) = self.check().await else { return Ok(()) };
+        if let Err(failure) = self.repository.store().delete(written).await {
+            tracing::warn!("could not remove \"{written}\", which may not be whole: {failure:?}");
+        }
+        Err(error)
+    }
+
     /// Ends the lease.
     pub async fn end(self) {
         self.beating.abort();

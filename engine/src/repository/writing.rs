@@ -2,8 +2,8 @@
 //! it when it says that a backup exists.
 
 use super::{FinishedBackup, KnownChunks, Lease, Repository};
+use crate::Result;
 use crate::seal::Sealer;
-use crate::{Error, Result};
 use pgkeep_format::name::{ObjectName, Work};
 use std::sync::Arc;
 
@@ -57,25 +57,8 @@ impl WriteRun {
         lease.check().await?;
         self.known.check(&self.repository).await?;
         let len = self.repository.store_manifest(backup, sealer).await?;
-        // A prune that took this run for dead looked for manifests after it had removed the lease:
-        // it has seen this one, or the lease is not there any more.
-        match lease.check().await {
-            Ok(()) => Ok(len),
-            Err(error) => {
-                let name = ObjectName::Backup(backup.clear.id);
-                let removed = self.repository.store().delete(&name).await;
-                Err(match removed {
-                    Ok(()) => error,
-                    Err(failure) => Error::new(error.kind(), error.to_string())
-                        .because(failure)
-                        .hint(format!(
-                            "Remove what is left of it: pgkeep forget {}",
-                            backup.clear.id
-                        ))
-                        .hint("Run it again: what is stored so far is used."),
-                })
-            }
-        }
+        lease.check_after(&ObjectName::Backup(backup.clear.id)).await?;
+        Ok(len)
     }
 
     /// Ends the run.
