@@ -79,6 +79,29 @@ impl Context {
         Ok(repository)
     }
 
+    /// Opens what the options name to decide what stays in it: with the identity where it is there,
+    /// or the writer credential, either of which tells who the owner is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRepository`]; [`ErrorKind::WrongKey`] when there is neither, or one does not
+    /// fit.
+    pub(crate) async fn open_for_keeping(&self, args: &RepositoryArgs) -> Result<Repository> {
+        let store = self.place(&args.place)?.open().await?;
+        let id = repository_id(store.as_ref()).await?.to_string();
+        let identity = self.identity(args.identity.as_deref(), &id)?;
+        let writer = match self.writer_file(None, &id) {
+            Some(file) => Some(read_writer(&file)?),
+            None => None,
+        };
+        if identity.is_none() && writer.is_none() {
+            let message = format!("there is neither an identity nor a writer credential for {id}");
+            return Err(Error::new(ErrorKind::WrongKey, message).hint(
+                "Name the identity, --identity FILE, or the writer credential, PGKEEP_WRITER.",
+            ));
+        }
+        Repository::open(store, Access { identity, writer }).await
+    }
+
     /// Opens a repository to add backups to it.
     ///
     /// # Errors
@@ -87,21 +110,26 @@ impl Context {
     pub(crate) async fn open_for_writing(&self, args: &WritingArgs) -> Result<Repository> {
         let store = self.place(&args.place)?.open().await?;
         let id = repository_id(store.as_ref()).await?.to_string();
-        let named = args.writer.as_deref().or(self.environment.writer.as_deref());
-        let default = self.default_key_file(KeyFile::Writer, &id);
-        let file = named.map(Path::to_path_buf).or_else(|| default.clone().filter(|p| p.exists()));
-        let file = file.ok_or_else(|| {
+        let file = self.writer_file(args.writer.as_deref(), &id).ok_or_else(|| {
             let message = format!("there is no writer credential for repository {id}");
-            let looked =
-                default.map_or_else(String::new, |path| format!(" as \"{}\"", path.display()));
+            let looked = self
+                .default_key_file(KeyFile::Writer, &id)
+                .map_or_else(String::new, |path| format!(" as \"{}\"", path.display()));
             Error::new(ErrorKind::WrongKey, message).hint(format!(
                 "Copy the .writer file that pgkeep init made to this machine{looked}, or name it: \
                  --writer FILE. The identity reads backups; it does not write them."
             ))
         })?;
-        let writer = WriterCredential::parse(&keyfiles::read(KeyFile::Writer, &file)?)
-            .map_err(|error| in_file(&file, error))?;
+        let writer = read_writer(&file)?;
         Repository::open(store, Access { identity: None, writer: Some(writer) }).await
+    }
+
+    /// The file of the writer credential: the option's, else the environment's, else the default
+    /// one if it is there.
+    fn writer_file(&self, asked: Option<&Path>, repository: &str) -> Option<PathBuf> {
+        let named = asked.or(self.environment.writer.as_deref());
+        let default = || self.default_key_file(KeyFile::Writer, repository);
+        named.map(Path::to_path_buf).or_else(|| default().filter(|path| path.exists()))
     }
 
     /// The identity: the option's, else the environment's, else the default file's if it is
@@ -196,6 +224,11 @@ impl std::fmt::Display for Place {
             Self::Bucket(address, _) => address.fmt(f),
         }
     }
+}
+
+fn read_writer(file: &Path) -> Result<WriterCredential> {
+    WriterCredential::parse(&keyfiles::read(KeyFile::Writer, file)?)
+        .map_err(|error| in_file(file, error))
 }
 
 fn is_age_file(text: &str) -> bool {

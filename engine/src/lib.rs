@@ -14,12 +14,16 @@ pub mod catalog;
 pub mod clock;
 pub mod error;
 pub mod export;
+#[cfg(test)]
+mod fixture;
 pub mod fold;
+pub mod forget;
 pub mod history;
 mod lsn;
 mod new_file;
 pub mod postgres;
 pub mod progress;
+pub mod prune;
 pub mod repair;
 pub mod repository;
 pub mod restore;

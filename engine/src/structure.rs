@@ -12,6 +12,8 @@ const MODULES: &[&str] = &[
     "export",
     "verify",
     "repair",
+    "prune",
+    "forget",
     "fold",
     "repository",
     "catalog",
@@ -29,6 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("export", &["repository", "catalog", "seal", "postgres"]),
     ("verify", &["repository", "seal", "store"]),
     ("repair", &["repository", "store"]),
+    ("prune", &["repository"]),
+    ("forget", &["repository"]),
     ("fold", &["repository", "catalog", "seal", "postgres"]),
     ("repository", &["seal", "store"]),
     ("catalog", &["postgres"]),
@@ -78,7 +82,10 @@ fn code() -> Vec<(String, PathBuf, String)> {
     };
     files
         .into_iter()
-        .filter(|path| !path.ends_with("structure.rs") && !path.ends_with("tests.rs"))
+        .filter(|path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            stem != "structure" && stem != "fixture" && !stem.ends_with("tests")
+        })
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();

@@ -22,6 +22,7 @@
 //! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
 //! | [`segment`] | a run of the change stream, in the order of commits |
 //! | [`change`] | one change of one table's row |
+//! | [`prune`] | that a writer is at work, and what a prune is about to remove |
 //! | [`single_file`] | a whole repository with one backup in one file |
 
 pub mod catalog_image;
@@ -39,6 +40,7 @@ pub mod manifest;
 pub mod name;
 pub mod object;
 pub mod pack;
+pub mod prune;
 mod reader;
 pub mod segment;
 pub mod single_file;

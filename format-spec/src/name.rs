@@ -11,6 +11,8 @@
 //! | `backups/<backup id>` | a manifest |
 //! | `changes/<two digits>/<pack id>` | frames of changes |
 //! | `streams/<series id>/<first>-<last>-<object id>` | a segment of a change stream |
+//! | `writers/<work>-<object id>-<beat, 8 hexadecimal digits>` | a lease: a writer is at work |
+//! | `prunes/<object id>` | what a prune is about to remove |
 
 use crate::FormatError;
 use crate::id::{BackupId, KeyId, ObjectId, PackId, SeriesId};
@@ -31,6 +33,10 @@ pub const BACKUPS: &str = "backups/";
 pub const CHANGES: &str = "changes/";
 /// The prefix of all segments.
 pub const STREAMS: &str = "streams/";
+/// The prefix of all leases.
+pub const WRITERS: &str = "writers/";
+/// The prefix of all prune lists.
+pub const PRUNES: &str = "prunes/";
 
 /// The name of an object of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +55,22 @@ pub enum ObjectName {
     ChangePack(PackId),
     /// A segment.
     Segment(SegmentName),
+    /// A lease.
+    Lease(LeaseName),
+    /// A prune list.
+    PruneList(ObjectId),
+}
+
+/// The name of a lease. The one with beat 0 is there from a writer's begin to its end; those
+/// with greater beats tell that it is still at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseName {
+    /// What the writer writes.
+    pub work: Work,
+    /// The run of the writer.
+    pub id: ObjectId,
+    /// Counts up while it works.
+    pub beat: u32,
 }
 
 /// The name of a segment: where in the WAL it begins and ends, in 16 hexadecimal digits
@@ -76,6 +98,15 @@ pub struct KeyName {
     pub wrapped: bool,
 }
 
+/// What a writer writes while it holds a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// Packs of chunks, and what refers to chunks of them and of packs that were there.
+    Chunks,
+    /// Packs of changes, and segments that refer to them only.
+    Changes,
+}
+
 impl ObjectName {
     /// Reads a name.
     ///
@@ -93,6 +124,8 @@ impl ObjectName {
             "backups" => Self::Backup(BackupId::parse(rest)?),
             "changes" => Self::ChangePack(PackId::parse(rest.get(3..).ok_or_else(invalid)?)?),
             "streams" => Self::Segment(SegmentName::parse(rest).ok_or_else(invalid)?),
+            "writers" => Self::Lease(LeaseName::parse(rest).ok_or_else(invalid)?),
+            "prunes" => Self::PruneList(ObjectId::parse(rest)?),
             _ => return Err(invalid()),
         };
         if name.to_string() != text {
@@ -149,6 +182,20 @@ impl SegmentName {
     }
 }
 
+impl LeaseName {
+    fn parse(text: &str) -> Option<Self> {
+        let (work, rest) = text.split_once('-')?;
+        let (id, beat) = rest.split_once('-')?;
+        let work = match work {
+            "chunks" => Work::Chunks,
+            "changes" => Work::Changes,
+            _ => return None,
+        };
+        let beat = u32::from_str_radix(beat, 16).ok()?;
+        Some(Self { work, id: ObjectId::parse(id).ok()?, beat })
+    }
+}
+
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -164,6 +211,14 @@ impl fmt::Display for ObjectName {
             Self::Segment(SegmentName { stream, first, last, id }) => {
                 write!(f, "{STREAMS}{stream}/{first:016x}-{last:016x}-{id}")
             }
+            Self::Lease(LeaseName { work, id, beat }) => {
+                let work = match work {
+                    Work::Chunks => "chunks",
+                    Work::Changes => "changes",
+                };
+                write!(f, "{WRITERS}{work}-{id}-{beat:08x}")
+            }
+            Self::PruneList(id) => write!(f, "{PRUNES}{id}"),
         }
     }
 }
@@ -189,6 +244,13 @@ mod tests {
                 last: u64::MAX,
                 id: ObjectId([5; 16]),
             }),
+            ObjectName::Lease(LeaseName { work: Work::Chunks, id: ObjectId([6; 16]), beat: 17 }),
+            ObjectName::Lease(LeaseName {
+                work: Work::Changes,
+                id: ObjectId([6; 16]),
+                beat: u32::MAX,
+            }),
+            ObjectName::PruneList(ObjectId([7; 16])),
         ] {
             assert_eq!(ObjectName::parse(&name.to_string()), Ok(name));
         }
@@ -212,6 +274,9 @@ mod tests {
             "config/99999999999",
             "config/00000000",
             "streams/0/1-2-3",
+            "writers/chunks-0-1",
+            &format!("writers/chunks-{}-{:x}", ObjectId([1; 16]), 17),
+            &format!("writers/rows-{}-{:08x}", ObjectId([1; 16]), 17),
             &format!("streams/{}/{:016x}-{:x}-{}", SeriesId([1; 16]), 1, 2, ObjectId([1; 16])),
             &format!("streams/../{:016x}-{:016x}-{}", 1, 2, ObjectId([1; 16])),
         ] {

@@ -37,16 +37,22 @@ pub enum ObjectType {
     SingleFile,
     /// A run of the change stream.
     ChangeSegment,
+    /// That a writer is at work.
+    Lease,
+    /// What a prune is about to remove.
+    PruneList,
 }
 
 impl ObjectType {
-    const ALL: [(Self, u8); 6] = [
+    const ALL: [(Self, u8); 8] = [
         (Self::Config, 1),
         (Self::Pack, 2),
         (Self::Index, 3),
         (Self::Manifest, 4),
         (Self::SingleFile, 5),
         (Self::ChangeSegment, 6),
+        (Self::Lease, 7),
+        (Self::PruneList, 9),
     ];
 
     /// The code that stands for the type in a header.

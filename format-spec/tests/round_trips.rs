@@ -34,7 +34,8 @@ fn frame_type() -> impl Strategy<Value = FrameType> {
 }
 
 fn object_header() -> impl Strategy<Value = ObjectHeader> {
-    (1_u8..=6, any::<[u8; 16]>(), any::<[u8; 16]>(), 0..=limits::BODY_LEN_MAX).prop_map(
+    let code = prop_oneof![1_u8..=7, Just(9_u8)];
+    (code, any::<[u8; 16]>(), any::<[u8; 16]>(), 0..=limits::BODY_LEN_MAX).prop_map(
         |(code, repository, id, body_len)| ObjectHeader {
             object_type: ObjectType::from_code(code).unwrap(),
             repository: RepositoryId(repository),

@@ -14,6 +14,7 @@ use pgkeep_format::key::{self, KeyMaterial};
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{self, FooterEntry};
+use pgkeep_format::prune::{Lease, PruneList, SeenLease};
 use pgkeep_format::segment::{
     self, ChangeChunk, Mark, RelationVersion, Run, SequenceState, Transaction, VersionColumn,
 };
@@ -382,6 +383,19 @@ fn structured_values_have_the_keys_of_the_tables() {
             recipients: vec!["age1".into()],
             writers: vec![writer],
             store,
+        },
+    );
+    let seen = SeenLease { id: ObjectId([1; 16]), beat: 1, seen_at: -1 };
+    check_keys("Lease", &Lease { written_at: -1, program: "p".into() });
+    check_keys("SeenLease", &seen);
+    check_keys(
+        "Prune list",
+        &PruneList {
+            written_at: -1,
+            features: vec![],
+            packs: vec![PackId([1; 16])],
+            change_packs: vec![PackId([2; 16])],
+            leases: Some(vec![seen]),
         },
     );
     let tag = Tag { key: "k".into(), value: "v".into() };

@@ -9,12 +9,13 @@ mod segments;
 
 use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::{self, FrameHeader, FrameType, InnerHeader};
-use pgkeep_format::id::{KeyId, RepositoryId};
+use pgkeep_format::id::{KeyId, PackId, RepositoryId};
 use pgkeep_format::key::KeyMaterial;
 use pgkeep_format::manifest::{ClearPart, Database, SealedPart};
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::object::{self, ObjectHeader};
 use pgkeep_format::pack::{self, FooterEntry};
+use pgkeep_format::prune::{Lease, PruneList, SeenLease};
 use pgkeep_format::single_file::{self, Directory, RecordHeader};
 use pgkeep_format::stream::{self, Stream};
 use pgkeep_format::{FormatError, cbor, config::Config, index, key, manifest, segment};
@@ -97,6 +98,12 @@ fn decode(structure: &str, input: &[u8], with: &Value) -> Found {
         "signed-object" => signed_object(input),
         "object-name" => object_name(std::str::from_utf8(input).unwrap()),
         "config" => config(input),
+        "lease" => {
+            let found = Lease::decode(input)?;
+            let value = json!({"written_at": found.written_at, "program": found.program});
+            Ok((value, cbor::encode(&found)))
+        }
+        "prune-list" => prune_list(input),
         "key" => key_content(input, with),
         "frame-header" => frame_header(input),
         "frame" => whole_frame(input),
@@ -152,7 +159,19 @@ fn type_name(object_type: object::ObjectType) -> &'static str {
         object::ObjectType::Manifest => "manifest",
         object::ObjectType::SingleFile => "single file",
         object::ObjectType::ChangeSegment => "change segment",
+        object::ObjectType::Lease => "lease",
+        object::ObjectType::PruneList => "prune list",
     }
+}
+
+fn prune_list(input: &[u8]) -> Found {
+    let found = PruneList::decode(input)?;
+    let ids = |packs: &[PackId]| packs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let lease = |lease: &SeenLease| json!({"id": lease.id.to_string(), "beat": lease.beat, "seen_at": lease.seen_at});
+    let leases = found.leases.as_ref().map(|leases| leases.iter().map(lease).collect::<Vec<_>>());
+    let value = json!({"written_at": found.written_at, "features": found.features,
+        "packs": ids(&found.packs), "change_packs": ids(&found.change_packs), "leases": leases});
+    Ok((value, cbor::encode(&found)))
 }
 
 fn signed_object(input: &[u8]) -> Found {
@@ -381,6 +400,16 @@ fn check_object(name: &str, object: &[u8]) -> &'static str {
                 key::decode(object, repository, key_name.id).unwrap();
             }
             "key"
+        }
+        ObjectName::Lease(name) => {
+            assert_eq!(signed().header.id, name.id.0);
+            Lease::decode(signed().body).unwrap();
+            "lease"
+        }
+        ObjectName::PruneList(id) => {
+            assert_eq!(signed().header.id, id.0);
+            PruneList::decode(signed().body).unwrap();
+            "prune list"
         }
         ObjectName::Segment(name) => {
             assert_eq!(segment::decode_body(signed().body).unwrap().0.id, name.id);

@@ -54,8 +54,10 @@ class Cases:
 
 def objects(cases):
     what = "object-header"
-    names = ["config", "pack", "index", "manifest", "single file", "change segment"]
+    names = ["config", "pack", "index", "manifest", "single file", "change segment", "lease", None, "prune list"]
     for code, name in enumerate(names, 1):
+        if name is None:
+            continue
         size = BODY_MAX if code == 3 else 0
         cases.good(what, f"type-{code}-is-a-{name.replace(' ', '-')}",
                    object_header(code, REPOSITORY, OBJECT, size),
@@ -69,7 +71,7 @@ def objects(cases):
     cases.bad(what, "version-2", patched(data, 8, b"\2\0", 60), "version")
     cases.bad(what, "version-2-is-told-before-a-wrong-checksum", patched(data, 8, b"\2\0"), "version")
     cases.bad(what, "type-0", patched(data, 10, b"\0", 60), "invalid")
-    cases.bad(what, "type-7-is-not-known", patched(data, 10, b"\7", 60), "invalid")
+    cases.bad(what, "type-10-is-not-known", patched(data, 10, b"\n", 60), "invalid")
     cases.bad(what, "first-reserved-bytes-are-zero", patched(data, 15, b"\1", 60), "invalid")
     cases.bad(what, "second-reserved-bytes-are-zero", patched(data, 59, b"\1", 60), "invalid")
     cases.bad(what, "body-length-above-its-limit",
@@ -145,6 +147,28 @@ def configs(cases):
     cases.bad(what, "recipients-without-encryption", cbor(base | {4: ["age1x"]}), "invalid")
     cases.bad(what, "too-many-recipients", cbor(base | {3: True, 4: [""] * 1025}), "invalid")
     cases.bad(what, "signer-of-31-bytes", cbor(base | {5: [{1: bytes(31), 2: ""}]}), "invalid")
+
+
+def leases(cases):
+    what = "lease"
+    good = {1: -1, 2: "pgkeep 1"}
+    cases.good(what, "good", cbor(good), {"written_at": -1, "program": "pgkeep 1"})
+    structured(cases, what, good, 2)
+
+    what = "prune-list"
+    good = {1: 5, 2: [], 3: [OBJECT], 4: [], 5: None}
+    shown = {"written_at": 5, "features": [], "packs": [OBJECT.hex()], "change_packs": [], "leases": None}
+    del good[5]
+    cases.good(what, "not-looked-for-leases-yet", cbor(good), shown)
+    seen = {1: KEY, 2: 7, 3: -9}
+    cases.good(what, "waits-for-leases", cbor(good | {4: [KEY], 5: [seen]}),
+               shown | {"change_packs": [KEY.hex()],
+                        "leases": [{"id": KEY.hex(), "beat": 7, "seen_at": -9}]})
+    cases.good(what, "waits-for-nobody", cbor(good | {5: []}), shown | {"leases": []})
+    cases.bad(what, "unknown-feature", cbor(good | {2: ["time travel"]}), "feature")
+    cases.bad(what, "pack-id-of-15-bytes", cbor(good | {3: [bytes(15)]}), "invalid")
+    cases.bad(what, "beat-above-32-bits", cbor(good | {5: [seen | {2: 1 << 32}]}), "invalid")
+    structured(cases, what, good, 3)
 
 
 def keys(cases):
@@ -457,13 +481,19 @@ def names(cases):
     what = "object-name"
     pack, key = f"packs/{OBJECT[0]:02x}/{OBJECT.hex()}", f"keys/{KEY.hex()}-0000abcd"
     for name, text in (("config", "config/00000012"), ("wrapped-key", key + ".age"), ("plain-key", key + ".key"),
-                       ("pack", pack), ("index", f"indexes/{OBJECT.hex()}"), ("backup", f"backups/{OBJECT.hex()}")):
+                       ("pack", pack), ("index", f"indexes/{OBJECT.hex()}"), ("backup", f"backups/{OBJECT.hex()}"),
+                       ("lease-of-chunks", f"writers/chunks-{OBJECT.hex()}-00000000"),
+                       ("lease-of-changes", f"writers/changes-{OBJECT.hex()}-ffffffff"),
+                       ("prune-list", f"prunes/{OBJECT.hex()}")):
         cases.good(what, name, text, {"name": text})
     for name, text in (
             ("empty", ""), ("config-of-seven-digits", "config/0000012"), ("config-0", "config/00000000"),
             ("config-with-sign", "config/+0000012"), ("pack-in-another-folder", f"packs/zz/{OBJECT.hex()}"),
             ("upper-case", f"indexes/{OBJECT.hex().upper()}"), ("one-digit-short", pack[:-1]), ("a-byte-follows", pack + "0"),
             ("key-of-another-kind", key + ".gpg"), ("unknown-folder", f"streams/{OBJECT.hex()}"), ("leads-up", "backups/../x"),
+            ("lease-of-other-work", f"writers/rows-{OBJECT.hex()}-00000000"),
+            ("lease-without-a-beat", f"writers/chunks-{OBJECT.hex()}"),
+            ("lease-with-a-short-beat", f"writers/chunks-{OBJECT.hex()}-0"),
             ("in-a-folder", f"a/backups/{OBJECT.hex()}")):
         cases.bad(what, name, text, "invalid")
 
@@ -471,6 +501,6 @@ def names(cases):
 def all_cases():
     from stream_cases import WRITERS
     cases = Cases()
-    for write in (objects, configs, keys, frames, packs, manifests, entries, single_files, names, *WRITERS):
+    for write in (objects, configs, leases, keys, frames, packs, manifests, entries, single_files, names, *WRITERS):
         write(cases)
     return cases.files

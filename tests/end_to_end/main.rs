@@ -22,6 +22,7 @@ mod history;
 mod hostile_names;
 mod hostile_rows;
 mod interruption;
+mod keeping;
 mod kinds;
 mod listing;
 mod logins;

@@ -209,6 +209,12 @@ impl Repository {
         run.ok().json()
     }
 
+    /// Prunes and returns what `--json` says of it.
+    #[track_caller]
+    pub fn prune(&self, arguments: &[&str]) -> Value {
+        self.run(["prune", "--json"].iter().chain(arguments)).ok().json()
+    }
+
     /// The bytes of all files of the repository together.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -11,6 +11,7 @@ mod filter;
 mod history;
 mod init;
 mod inspect;
+mod keeping;
 mod repair;
 mod repository;
 mod restore;
@@ -28,6 +29,7 @@ pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use history::LogArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
+pub(crate) use keeping::{ForgetArgs, PruneArgs};
 pub(crate) use repair::{RepairArgs, Repaired};
 pub(crate) use repository::{PlaceArgs, RepositoryArgs, WritingArgs};
 pub(crate) use restore::{MomentArgs, RestoreArgs};
@@ -85,6 +87,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     Verify(VerifyArgs),
     Repair(RepairArgs),
+    Forget(ForgetArgs),
+    Prune(PruneArgs),
     Setup(SetupArgs),
     Stream(StreamArgs),
     Mark(MarkArgs),

@@ -2,6 +2,7 @@
 
 use pgkeep_engine::catalog::Provider;
 use pgkeep_engine::export::RestrictKey;
+use pgkeep_engine::forget::TagRule;
 use pgkeep_engine::history::Condition;
 use pgkeep_format::entry::Section;
 use pgkeep_format::id::PackId;
@@ -45,6 +46,46 @@ pub(super) fn budget(text: &str) -> Result<Duration, String> {
         _ => return Err(expected()),
     };
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(expected)
+}
+
+/// Reads an age: whole numbers with `y`, `m` (months), `w`, `d` and `h`, such as `1y6m`. A year is
+/// taken for 366 days and a month for 31: rather too long than too short.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    let expected = || "expected whole numbers with y, m, w, d or h, such as 10d or 1y6m".to_owned();
+    let (mut rest, mut hours) = (text.trim(), 0_u64);
+    if rest.is_empty() {
+        return Err(expected());
+    }
+    while !rest.is_empty() {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+        let (number, unit) = rest.split_at(unit_at);
+        let number: u64 = number.parse().map_err(|_| expected())?;
+        let unit_hours = match unit.chars().next() {
+            Some('y') => 366 * 24,
+            Some('m') => 31 * 24,
+            Some('w') => 7 * 24,
+            Some('d') => 24,
+            Some('h') => 1,
+            _ => return Err(expected()),
+        };
+        rest = &unit[1..];
+        hours = number
+            .checked_mul(unit_hours)
+            .and_then(|more| hours.checked_add(more))
+            .filter(|hours| *hours < 1_000_000_000)
+            .ok_or_else(expected)?;
+    }
+    Ok(Duration::from_secs(hours * 3600))
+}
+
+/// Reads `TAG=AGE`; the tag may be a pair with an equals sign of its own.
+pub(super) fn tag_rule(text: &str) -> Result<TagRule, String> {
+    match text.rsplit_once('=') {
+        Some((tag, text)) if !tag.is_empty() => {
+            Ok(TagRule { tag: tag.to_owned(), age: age(text)? })
+        }
+        _ => Err("expected TAG=AGE, such as deploy=1y".to_owned()),
+    }
 }
 
 fn expected_duration() -> String {
@@ -228,6 +269,21 @@ mod tests {
         for text in ["", "10", "m", "-1s", "1.5h", "99999999999999999999d"] {
             assert!(budget(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_age_is_a_sum_of_whole_units() {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(age("7d"), Ok(7 * day));
+        assert_eq!(age("1y6m2w3d12h"), Ok((366 + 6 * 31 + 14 + 3) * day + day / 2));
+        for text in ["", "7", "d", "1.5d", "7 d", "9999999999y", "1é", "-1d"] {
+            assert!(age(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            tag_rule("reason=deploy=1d"),
+            Ok(TagRule { tag: "reason=deploy".to_owned(), age: day })
+        );
+        assert!(tag_rule("=1d").is_err() && tag_rule("deploy").is_err());
     }
 
     #[test]

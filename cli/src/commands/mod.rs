@@ -4,11 +4,13 @@ mod backup;
 mod connect;
 mod entry_list;
 mod export;
+mod forget;
 mod init;
 mod list;
 mod log;
 mod ls;
 mod moment;
+mod prune;
 mod repair;
 mod restore;
 mod shell;
@@ -38,6 +40,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Ls(args) => wait(ls::run(context, args)),
         Command::Verify(args) => wait(verify::run(context, args)),
         Command::Repair(args) => wait(repair::run(context, args)),
+        Command::Forget(args) => wait(forget::run(context, args)),
+        Command::Prune(args) => wait(prune::run(context, args)),
         Command::Setup(args) => wait(stream::setup(context, args)),
         Command::Stream(args) => wait(stream::run(context, args)),
         Command::Mark(args) => wait(stream::mark(context, args)),

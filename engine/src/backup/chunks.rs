@@ -2,7 +2,7 @@
 //! where they are new compressed, sealed and sent to the packer.
 
 use crate::progress::{Event, Progress};
-use crate::repository::{ChunkIndex, NewFrame, Packed, Packer};
+use crate::repository::{KnownChunks, NewFrame, Packed, Packer};
 use crate::seal::{Chunk, Sealer, Secrets, chunk_id};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::{FrameType, HEADER_LEN, InnerHeader};
@@ -26,7 +26,7 @@ pub(super) struct ChunkWriter {
 struct Shared {
     secrets: Secrets,
     sealer: Sealer,
-    index: Arc<ChunkIndex>,
+    known: Arc<KnownChunks>,
     seen: Mutex<Seen>,
     progress: Arc<dyn Progress>,
 }
@@ -58,7 +58,7 @@ impl ChunkWriter {
     pub(super) fn begin(
         secrets: &Secrets,
         sealer: &Sealer,
-        index: Arc<ChunkIndex>,
+        known: Arc<KnownChunks>,
         mut packer: Packer,
         progress: &Arc<dyn Progress>,
     ) -> (Self, Packing) {
@@ -72,7 +72,7 @@ impl ChunkWriter {
         let shared = Shared {
             secrets: secrets.clone(),
             sealer: sealer.clone(),
-            index,
+            known,
             seen: Mutex::default(),
             progress: progress.clone(),
         };
@@ -171,8 +171,8 @@ impl Shared {
             return false;
         }
         seen.counts.chunks += 1;
-        let Some(location) = self.index.find(id) else { return true };
-        seen.counts.stored_bytes += HEADER_LEN as u64 + u64::from(location.stored_len);
+        let Some(stored_len) = self.known.find(id) else { return true };
+        seen.counts.stored_bytes += HEADER_LEN as u64 + u64::from(stored_len);
         false
     }
 

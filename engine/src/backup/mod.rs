@@ -22,7 +22,7 @@ pub use source::Databases;
 use crate::catalog::{self, Selection};
 use crate::postgres::{Address, Host, Session, Settings, SnapshotOptions};
 use crate::progress::{Event, Interrupt, Progress};
-use crate::repository::{ChunkIndex, FinishedBackup, PACK_TARGET, Packer, Repository};
+use crate::repository::{FinishedBackup, PACK_TARGET, Packer, Repository, WriteRun};
 use crate::seal::{Sealer, random, series_id};
 use crate::store::SingleFileWriter;
 use crate::{Error, ErrorKind, Result, clock};
@@ -160,14 +160,19 @@ async fn run_with(
     mut interrupt: Interrupt,
     pack_target: u64,
 ) -> Result<BackupReport> {
-    tokio::select! {
+    let mut run = None;
+    let report = tokio::select! {
         biased;
         () = interrupt.wait() => {
             Err(Error::new(ErrorKind::Interrupted, "backup was interrupted")
                 .hint("Run it again: what is stored so far is used."))
         }
-        report = take(repository, settings, options, progress, pack_target) => report,
+        report = take(repository, settings, options, progress, pack_target, &mut run) => report,
+    };
+    if let Some(run) = run {
+        run.end().await;
     }
+    report
 }
 
 /// What the user is told of a backup with `--snapshot` of a standby.
@@ -175,13 +180,14 @@ const OF_UNKNOWN_SNAPSHOT: &str = "the backup joins no change stream, and may ha
     transactions that were running when the snapshot was exported: a standby exports no more of it; \
     leave --snapshot away";
 
-/// The steps of a backup.
+/// The steps of a backup; `run` is for the caller to end.
 async fn take(
     repository: &Repository,
     settings: &Settings,
     options: &BackupOptions,
     progress: &Arc<dyn Progress>,
     pack_target: u64,
+    run: &mut Option<WriteRun>,
 ) -> Result<BackupReport> {
     let started_at = clock::now_micros();
     progress.event(Event::Phase("connecting".to_owned()));
@@ -200,7 +206,7 @@ async fn take(
     let globals = globals(first.snapshot.session(), options, progress, &mut warnings).await?;
 
     progress.event(Event::Phase("reading the repository's index".to_owned()));
-    let index = Arc::new(ChunkIndex::for_writing(repository).await?);
+    let run = run.insert(repository.begin_run().await?);
     let data_key = repository.new_data_key().await?;
     let key_len = data_key.as_ref().map_or(0, |(_, len)| *len);
     let data_key = data_key.map(|(key, _)| key);
@@ -208,7 +214,8 @@ async fn take(
     let sealer = Sealer::new(data_key);
 
     let packer = Packer::new(repository, pack_target);
-    let (writer, packing) = ChunkWriter::begin(&secrets, &sealer, index, packer, progress);
+    let (writer, packing) =
+        ChunkWriter::begin(&secrets, &sealer, run.known().clone(), packer, progress);
     let copied = copy(first, databases, globals, options, &writer, progress).await;
     let (copied, counts, packed) = writer.end(copied, packing).await?;
 
@@ -254,7 +261,7 @@ async fn take(
         copied_tables: options.is_copy.then_some(copied.oids),
     };
     let backup = FinishedBackup { clear, sealed };
-    repository.store_manifest(&backup, &sealer).await?;
+    run.publish(&backup, &sealer).await?;
     Ok(BackupReport {
         id: backup.clear.id,
         databases: backup.sealed.databases.into_iter().map(|database| database.name).collect(),

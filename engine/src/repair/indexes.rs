@@ -2,12 +2,11 @@
 
 use super::{RepairOptions, RepairReport, chain};
 use crate::progress::{Event, Progress};
-use crate::repository::Repository;
-use crate::store::StoredObject;
+use crate::repository::{Repository, pack_lengths, read_index};
 use crate::{ErrorKind, Result};
 use pgkeep_format::id::PackId;
 use pgkeep_format::index::IndexedPack;
-use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
+use pgkeep_format::name::{INDEXES, ObjectName};
 use pgkeep_format::object;
 use pgkeep_format::pack::FooterEntry;
 use std::collections::{HashMap, HashSet};
@@ -23,7 +22,13 @@ pub(super) async fn repair(
 ) -> Result<RepairReport> {
     progress.event(Event::Phase("reading indexes".to_owned()));
     let mut report = RepairReport::default();
-    let packs = list_packs(repository).await?;
+    let mut packs = pack_lengths(repository).await?;
+    // A prune is about to remove them: no index is to name them any more.
+    for (_, list) in repository.prune_lists().await? {
+        for pack in &list.packs {
+            packs.remove(pack);
+        }
+    }
     let mut indexes = Indexes::read(repository, &packs, &HashSet::new(), &mut report).await?;
     let unnamed: Vec<(PackId, u64)> = packs
         .iter()
@@ -52,16 +57,6 @@ pub(super) async fn repair(
     }
     indexes.replace(options.dry_run, &mut report).await?;
     Ok(report)
-}
-
-/// All packs of rows and entries, with their lengths.
-pub(super) async fn list_packs(repository: &Repository) -> Result<HashMap<PackId, u64>> {
-    let objects = repository.store().list(PACKS).await?;
-    let packs = objects.into_iter().filter_map(|StoredObject { name, len }| match name {
-        ObjectName::Pack(pack) => Some((pack, len)),
-        _ => None,
-    });
-    Ok(packs.collect())
 }
 
 /// The frames of a pack that is good from its first frame to its last; else why it is not.
@@ -131,7 +126,7 @@ impl<'a> Indexes<'a> {
         };
         for object in repository.store().list(INDEXES).await? {
             let name = object.name;
-            match repository.indexed_packs(&name).await {
+            match read_index(repository, &name).await {
                 Ok(indexed) => match indexes.why_useless(&indexed, packs, going).await? {
                     None => indexes.named.extend(indexed.iter().map(|pack| pack.pack)),
                     Some(why) => {
@@ -191,7 +186,7 @@ impl<'a> Indexes<'a> {
         let readable = self.useless.iter().filter(|(_, readable)| *readable);
         let names: Vec<ObjectName> = readable.map(|(name, _)| *name).collect();
         for name in names {
-            for pack in self.repository.indexed_packs(&name).await? {
+            for pack in read_index(self.repository, &name).await? {
                 let stays = stay.get(&pack.pack) == Some(&pack.len);
                 if stays && !self.named.contains(&pack.pack) && carried.insert(pack.pack) {
                     // Written with the others: nothing is removed before.
@@ -216,7 +211,7 @@ impl<'a> Indexes<'a> {
         self.lines = 0;
         let packs = std::mem::take(&mut self.waiting);
         if !packs.is_empty() {
-            self.repository.write_index(&packs).await?;
+            self.repository.store_index(&packs).await?;
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ pub async fn index(
     progress: &Arc<dyn Progress>,
     interrupt: Interrupt,
 ) -> Result<RepairReport> {
-    repository.check_may_write()?;
+    repository.check_may_sign()?;
     or_interrupted(interrupt, indexes::repair(repository, options, progress)).await
 }
 
@@ -120,7 +120,7 @@ pub async fn packs(
     progress: &Arc<dyn Progress>,
     interrupt: Interrupt,
 ) -> Result<RepairReport> {
-    repository.check_may_write()?;
+    repository.check_may_sign()?;
     or_interrupted(interrupt, packs::repair(repository, options, progress)).await
 }
 

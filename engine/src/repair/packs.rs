@@ -1,9 +1,9 @@
 //! Packs with damage: their good frames go into new packs, as they are.
 
-use super::indexes::{Indexes, list_packs};
+use super::indexes::Indexes;
 use super::{DamagedPack, RepairOptions, RepairReport, chain, harm};
 use crate::progress::{Event, Progress};
-use crate::repository::{NewFrame, PACK_TARGET, Packer, Repository};
+use crate::repository::{NewFrame, PACK_TARGET, Packer, Repository, pack_lengths};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::{ChunkId, KeyId, PackId};
@@ -37,7 +37,7 @@ pub(super) async fn repair(
 ) -> Result<RepairReport> {
     let mut report = RepairReport::default();
     let keys = repository.check_keys(&repository.store().list("").await?, false).await?.good;
-    let mut packs = list_packs(repository).await?;
+    let mut packs = pack_lengths(repository).await?;
     progress.event(Event::Phase("reading packs".to_owned()));
     let asked = asked(&packs, options)?;
     let bytes = asked.iter().map(|(_, len)| len).sum();

@@ -30,6 +30,8 @@ pub struct ChunkReader {
     known: Arc<RwLock<Known>>,
     /// Held by whoever reads the index anew; the others wait for what comes of it.
     renewing: Arc<tokio::sync::Mutex<()>>,
+    /// Whether it finds lists of chunks and nothing else.
+    lists_only: bool,
 }
 
 /// Where chunks are, as far as it is known.
@@ -56,12 +58,36 @@ impl ChunkReader {
     /// As [`ChunkIndex::for_reading`].
     pub async fn open(repository: &Repository) -> Result<Self> {
         let index = Arc::new(ChunkIndex::for_reading(repository).await?);
+        Ok(Self::with(repository, index, false))
+    }
+
+    fn with(repository: &Repository, index: Arc<ChunkIndex>, lists_only: bool) -> Self {
         let known = Known { index, renewals: 0 };
-        Ok(Self {
+        Self {
             repository: repository.clone(),
             known: Arc::new(RwLock::new(known)),
             renewing: Arc::default(),
-        })
+            lists_only,
+        }
+    }
+
+    /// Finds lists of chunks only, for who follows backups to their last chunk and reads none.
+    ///
+    /// # Errors
+    /// As [`ChunkIndex::for_reading`].
+    pub(crate) async fn of_lists(repository: &Repository) -> Result<Self> {
+        let index = Arc::new(ChunkIndex::of_lists(repository).await?);
+        Ok(Self::with(repository, index, true))
+    }
+
+    /// Finds nothing.
+    pub(crate) fn none(repository: &Repository) -> Self {
+        let index = Arc::default();
+        let known = Known { index, renewals: RENEWALS_MAX };
+        Self {
+            known: Arc::new(RwLock::new(known)),
+            ..Self::with(repository, Arc::default(), false)
+        }
     }
 
     /// Where all chunks are, as this reader knows it now.
@@ -199,7 +225,10 @@ impl ChunkReader {
             return Ok(None);
         }
         tracing::info!("a chunk is not where it was: the index is read anew");
-        let index = Arc::new(ChunkIndex::for_reading(&self.repository).await?);
+        let index = Arc::new(match self.lists_only {
+            true => ChunkIndex::of_lists(&self.repository).await?,
+            false => ChunkIndex::for_reading(&self.repository).await?,
+        });
         let newer = Known { index, renewals: known.renewals + 1 };
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = newer.clone();
         Ok(Some(newer))

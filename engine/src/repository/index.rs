@@ -1,20 +1,23 @@
-//! Which chunks the repository has, and where.
+//! Which chunks the repository has, and where; for readers. What a writer may rely on is
+//! [`KnownChunks`](super::KnownChunks).
 //!
-//! Learned from signed indexes; packs that no index speaks of are asked for their footers,
-//! but only by readers: a writer believes nothing unsigned, or somebody could talk it out
-//! of storing a chunk.
+//! Learned from signed indexes; packs that no index speaks of are asked for their footers.
 
 use super::{Repository, signed};
-use crate::seal;
+use crate::seal::{self, random};
 use crate::{Error, ErrorKind, Result};
+use futures_util::{StreamExt, stream};
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
-use pgkeep_format::id::{ChunkId, PackId};
+use pgkeep_format::id::{ChunkId, ObjectId, PackId};
 use pgkeep_format::index::{self, IndexedPack};
 use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
 use pgkeep_format::object::ObjectType;
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, decode_footer};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+
+/// Indexes that are read at the same time.
+const INDEXES_AT_ONCE: usize = 8;
 
 /// Where a chunk's frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +45,8 @@ impl Location {
 pub struct ChunkIndex {
     packs: Vec<PackId>,
     chunks: HashMap<ChunkId, Place>,
-    /// Further copies of chunks that lie in more than one pack, which few do. A writer needs
-    /// none and keeps none.
+    /// Further copies of chunks that lie in more than one pack, which few do.
     copies: HashMap<ChunkId, Vec<Place>>,
-    keeps_copies: bool,
 }
 
 /// A [`Location`] with the pack by its place in the list: there are many more chunks than
@@ -59,24 +60,14 @@ struct Place {
 }
 
 impl ChunkIndex {
-    /// What a writer may rely on: packs that are there, as long as a signed index says.
-    ///
-    /// # Errors
-    /// What reading the store gives; an index that cannot be read is passed over, its
-    /// chunks are then stored again.
-    pub async fn for_writing(repository: &Repository) -> Result<Self> {
-        let (index, _) = Self::from_indexes(repository, false).await?;
-        Ok(index)
-    }
-
-    /// What a reader can find: as for writing, the footers of all other packs, and every copy
-    /// of a chunk.
+    /// What a reader can find: what indexes say, the footers of all other packs, and every copy of a
+    /// chunk.
     ///
     /// # Errors
     /// What reading the store gives. A pack that cannot be read is passed over: whoever
     /// needs a chunk of it is told then.
     pub async fn for_reading(repository: &Repository) -> Result<Self> {
-        let (mut index, unknown) = Self::from_indexes(repository, true).await?;
+        let (mut index, unknown) = Self::from_indexes(repository).await?;
         for (pack, len) in unknown {
             match read_footer(repository, ObjectName::Pack(pack), len).await {
                 Ok(entries) => index.add(&IndexedPack { pack, len, entries }),
@@ -88,35 +79,32 @@ impl ChunkIndex {
         Ok(index)
     }
 
+    /// Where lists of chunks lie, and nothing else.
+    ///
+    /// # Errors
+    /// As [`ChunkIndex::for_reading`].
+    pub(super) async fn of_lists(repository: &Repository) -> Result<Self> {
+        let mut index = Self::for_reading(repository).await?;
+        index.chunks.retain(|_, place| place.frame_type == FrameType::List);
+        index.chunks.shrink_to_fit();
+        let ChunkIndex { chunks, copies, .. } = &mut index;
+        copies.retain(|chunk, _| chunks.contains_key(chunk));
+        Ok(index)
+    }
+
     /// The index, and the packs (with lengths) that it does not cover.
-    async fn from_indexes(
-        repository: &Repository,
-        keeps_copies: bool,
-    ) -> Result<(Self, HashMap<PackId, u64>)> {
-        let store = repository.store();
-        let mut packs = HashMap::new();
-        for object in store.list(PACKS).await? {
-            if let ObjectName::Pack(pack) = object.name {
-                packs.insert(pack, object.len);
+    async fn from_indexes(repository: &Repository) -> Result<(Self, HashMap<PackId, u64>)> {
+        let mut packs = pack_lengths(repository).await?;
+        let mut index = Self::default();
+        indexed_packs(repository, |pack| {
+            // A pack may be in several indexes; once is enough. One that is gone or of another
+            // length is not there.
+            if packs.get(&pack.pack) == Some(&pack.len) {
+                packs.remove(&pack.pack);
+                index.add(&pack);
             }
-        }
-        let mut index = Self { keeps_copies, ..Self::default() };
-        for object in store.list(INDEXES).await? {
-            match read_index(repository, &object.name).await {
-                Ok(indexed) => {
-                    for pack in indexed {
-                        // A pack may be in several indexes; once is enough. One that is gone
-                        // or of another length is not there.
-                        if packs.get(&pack.pack) == Some(&pack.len) {
-                            packs.remove(&pack.pack);
-                            index.add(&pack);
-                        }
-                    }
-                }
-                Err(error) if error.is_of_store() => return Err(error),
-                Err(error) => tracing::warn!("index is passed over: {error:?}"),
-            }
-        }
+        })
+        .await?;
         Ok((index, packs))
     }
 
@@ -137,10 +125,9 @@ impl ChunkIndex {
                 Entry::Vacant(vacant) => {
                     vacant.insert(place);
                 }
-                Entry::Occupied(_) if self.keeps_copies => {
+                Entry::Occupied(_) => {
                     self.copies.entry(entry.chunk).or_default().push(place);
                 }
-                Entry::Occupied(_) => {}
             }
         }
     }
@@ -151,8 +138,7 @@ impl ChunkIndex {
         self.locate(self.chunks.get(chunk)?)
     }
 
-    /// Where each copy of a chunk lies; [`ChunkIndex::find`] gives the first. More than one only
-    /// for readers.
+    /// Where each copy of a chunk lies; [`ChunkIndex::find`] gives the first.
     pub fn copies(&self, chunk: &ChunkId) -> impl Iterator<Item = Location> + Send + '_ {
         let first = self.chunks.get(chunk);
         let others = first.and_then(|_| self.copies.get(chunk)).into_iter().flatten();
@@ -186,6 +172,38 @@ impl ChunkIndex {
     }
 }
 
+/// All packs that are there, with their lengths in bytes.
+pub(crate) async fn pack_lengths(repository: &Repository) -> Result<HashMap<PackId, u64>> {
+    let objects = repository.store().list(PACKS).await?;
+    let packs = objects.into_iter().filter_map(|object| match object.name {
+        ObjectName::Pack(pack) => Some((pack, object.len)),
+        _ => None,
+    });
+    Ok(packs.collect())
+}
+
+/// What all indexes that can be read say of packs, each given to `take`; they are read side by
+/// side.
+pub(crate) async fn indexed_packs(
+    repository: &Repository,
+    mut take: impl FnMut(IndexedPack),
+) -> Result<()> {
+    let names = repository.store().list(INDEXES).await?.into_iter().map(|object| object.name);
+    let reads = names.map(|name| {
+        let repository = repository.clone();
+        async move { read_index(&repository, &name).await }
+    });
+    let mut reads = stream::iter(reads).buffer_unordered(INDEXES_AT_ONCE);
+    while let Some(read) = reads.next().await {
+        match read {
+            Ok(packs) => packs.into_iter().for_each(&mut take),
+            Err(error) if error.is_of_store() => return Err(error),
+            Err(error) => tracing::warn!("index is passed over: {error:?}"),
+        }
+    }
+    Ok(())
+}
+
 /// Reads a signed index.
 ///
 /// # Errors
@@ -198,6 +216,18 @@ pub(crate) async fn read_index(
     let (store, id) = (repository.store(), repository.id());
     let body = signed::read(store, name, ObjectType::Index, id, &trusted).await?;
     index::decode(&body).map_err(|error| Error::undecodable(format!("object \"{name}\""), error))
+}
+
+impl Repository {
+    /// Writes an index of packs; returns its length in bytes.
+    ///
+    /// # Errors
+    /// What writing to the store gives.
+    pub(crate) async fn store_index(&self, packs: &[IndexedPack]) -> Result<u64> {
+        let (body, name) = (index::encode(packs), ObjectName::Index(ObjectId(random()?)));
+        let signing = self.signing_key()?;
+        signed::write(self.store(), &name, ObjectType::Index, self.id(), &body, signing).await
+    }
 }
 
 /// Reads the footer of a pack of `len` bytes.

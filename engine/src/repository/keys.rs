@@ -23,7 +23,7 @@ pub(super) struct KeyRing {
     identity: Option<AgeIdentity>,
     secrets: Option<Secrets>,
     /// Where each key lies; a key may be wrapped more than once.
-    objects: Arc<HashMap<KeyId, Vec<KeyName>>>,
+    objects: Arc<Mutex<HashMap<KeyId, Vec<KeyName>>>>,
     opened: Arc<Mutex<HashMap<KeyId, DataKey>>>,
 }
 
@@ -34,17 +34,11 @@ impl KeyRing {
         config: &Config,
         access: &Access,
     ) -> Result<Self> {
-        let mut objects: HashMap<KeyId, Vec<KeyName>> = HashMap::new();
-        for object in store.list(KEYS).await? {
-            if let ObjectName::Key(name) = object.name {
-                objects.entry(name.id).or_default().push(name);
-            }
-        }
         let mut ring = Self {
             repository,
             identity: access.identity.as_ref().and_then(|identity| identity.age.clone()),
             secrets: access.writer.as_ref().map(|writer| writer.secrets.clone()),
-            objects: Arc::new(objects),
+            objects: Arc::new(Mutex::new(listed(store).await?)),
             opened: Arc::default(),
         };
         // The identity's word goes before the writer's: what it opens is signed for by the
@@ -71,16 +65,32 @@ impl KeyRing {
 
     /// The object that holds the repository's secrets.
     pub(super) fn secrets_object(&self) -> Option<ObjectName> {
-        self.objects
-            .get(&SECRETS)
-            .and_then(|names| names.first())
-            .map(|name| ObjectName::Key(*name))
+        self.known_names(SECRETS).first().map(|name| ObjectName::Key(*name))
+    }
+
+    fn known_names(&self, id: KeyId) -> Vec<KeyName> {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        objects.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// The objects that hold a key, also those that came after this was opened.
+    async fn names(&self, store: &dyn Store, id: KeyId) -> Result<Vec<KeyName>> {
+        let names = self.known_names(id);
+        if !names.is_empty() {
+            return Ok(names);
+        }
+        let objects = listed(store).await?;
+        *self.objects.lock().unwrap_or_else(PoisonError::into_inner) = objects;
+        Ok(self.known_names(id))
     }
 
     /// A data key; opened once, then kept.
     pub(super) async fn data_key(&self, store: &dyn Store, id: KeyId) -> Result<DataKey> {
         if let Some(key) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(key.clone());
+        }
+        if self.identity.is_none() {
+            return Err(no_identity());
         }
         let key = match self.read(store, id).await? {
             KeyMaterial::Data(key) => DataKey { id, key },
@@ -92,10 +102,9 @@ impl KeyRing {
 
     /// Reads a key from the first of its objects that opens.
     async fn read(&self, store: &dyn Store, id: KeyId) -> Result<KeyMaterial> {
-        let names = self.objects.get(&id).map_or(&[][..], Vec::as_slice);
         let mut failure = None;
-        for name in names {
-            match self.read_object(store, *name).await {
+        for name in self.names(store, id).await? {
+            match self.read_object(store, name).await {
                 Ok(material) => return Ok(material),
                 Err(error) => failure = Some(error),
             }
@@ -117,10 +126,7 @@ impl KeyRing {
         let bytes = store::get(store, &object, limits::KEY_OBJECT_LEN_MAX).await?;
         check(&object, name, &bytes)?;
         let content = if name.wrapped {
-            let identity = self.identity.as_ref().ok_or_else(|| {
-                Error::new(ErrorKind::WrongKey, "no age identity was given to open keys with")
-                    .hint("Give the identity that was made with this repository: --identity FILE")
-            })?;
+            let identity = self.identity.as_ref().ok_or_else(no_identity)?;
             unwrap_key(&bytes, identity)?
         } else {
             bytes.to_vec()
@@ -130,6 +136,17 @@ impl KeyRing {
     }
 }
 
+/// Where each key lies.
+async fn listed(store: &dyn Store) -> Result<HashMap<KeyId, Vec<KeyName>>> {
+    let mut objects: HashMap<KeyId, Vec<KeyName>> = HashMap::new();
+    for object in store.list(KEYS).await? {
+        if let ObjectName::Key(name) = object.name {
+            objects.entry(name.id).or_default().push(name);
+        }
+    }
+    Ok(objects)
+}
+
 /// Compares a key object with the checksum in its name.
 pub(super) fn check(object: &ObjectName, name: KeyName, bytes: &[u8]) -> Result<()> {
     if crc32fast::hash(bytes) == name.checksum {
@@ -137,6 +154,11 @@ pub(super) fn check(object: &ObjectName, name: KeyName, bytes: &[u8]) -> Result<
     }
     let message = format!("object \"{object}\" has changed: its name says another checksum");
     Err(Error::new(ErrorKind::Damaged, message))
+}
+
+fn no_identity() -> Error {
+    Error::new(ErrorKind::WrongKey, "no age identity was given to open keys with")
+        .hint("Give the identity that was made with this repository: --identity FILE")
 }
 
 fn wrong_purpose(id: KeyId) -> Error {

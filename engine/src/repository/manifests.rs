@@ -168,7 +168,11 @@ impl Repository {
     ///
     /// # Errors
     /// What writing to the store gives.
-    pub async fn store_manifest(&self, backup: &FinishedBackup, sealer: &Sealer) -> Result<u64> {
+    pub(super) async fn store_manifest(
+        &self,
+        backup: &FinishedBackup,
+        sealer: &Sealer,
+    ) -> Result<u64> {
         let plain = cbor::encode(&backup.sealed);
         let id = chunk_id(self.secrets()?, FrameType::Manifest, 0, &plain);
         let frame = sealer.seal(FrameType::Manifest, id, false, &plain)?;

@@ -15,24 +15,32 @@ mod damage;
 mod index;
 mod init;
 mod keys;
+mod known;
+mod lease;
 mod manifests;
 mod packer;
+mod prune_lists;
 #[cfg(test)]
 pub(crate) mod sample;
 mod segments;
 mod signed;
 mod walk;
 mod whole_rows;
+mod writing;
 
 pub use chunks::ChunkReader;
 pub use credentials::{Identity, WriterCredential};
 pub use damage::{ChunkState, LostSpan, MissingRows, RowSpan, RowsSeen, lost_spans};
 pub use index::{ChunkIndex, Location};
+pub(crate) use index::{indexed_packs, pack_lengths, read_index};
 pub use init::{InitOptions, Initialized, init};
+pub use known::KnownChunks;
+pub use lease::Lease;
 pub use manifests::{Backup, Backups, FinishedBackup};
 pub use packer::{NewFrame, PACK_TARGET, Packed, Packer};
 pub use segments::Segment;
 pub use whole_rows::WholeRows;
+pub use writing::WriteRun;
 
 use crate::seal::{Secrets, SigningKey};
 use crate::store::{self, Counted, SingleFileWriter, Store};
@@ -63,6 +71,8 @@ pub struct Repository {
 #[derive(Debug)]
 struct Inner {
     store: Counted,
+    /// Whether others may write into it too.
+    shared: bool,
     id: RepositoryId,
     owner: VerifyKey,
     config: Config,
@@ -136,7 +146,8 @@ impl Repository {
             .map_err(|error| Error::undecodable(format!("object \"{name}\""), error))?;
         let keys = KeyRing::open(&store, id, &config, &access).await?;
         let writer = access.writer;
-        let inner = Inner { store, id, owner: signer, config, config_number, keys, writer };
+        let shared = true;
+        let inner = Inner { store, shared, id, owner: signer, config, config_number, keys, writer };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -154,6 +165,7 @@ impl Repository {
         }
         let inner = Inner {
             store: Counted::new(Arc::new(file.clone())),
+            shared: false,
             id: self.inner.id,
             owner: self.inner.owner,
             config: self.inner.config.clone(),
@@ -182,6 +194,11 @@ impl Repository {
         &self.inner.store
     }
 
+    /// Whether others may write into it too, unlike into a single file.
+    fn is_shared(&self) -> bool {
+        self.inner.shared
+    }
+
     /// Bytes of objects read so far.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
@@ -204,11 +221,11 @@ impl Repository {
         self.inner.config.writers.iter().any(|writer| writer.key == key)
     }
 
-    /// Checks that it was opened with a credential that may write.
+    /// Makes sure that this was opened by somebody who may sign.
     ///
     /// # Errors
     /// [`ErrorKind::WrongKey`] when it was not.
-    pub fn check_may_write(&self) -> Result<()> {
+    pub(crate) fn check_may_sign(&self) -> Result<()> {
         self.signing_key().map(drop)
     }
 

@@ -3,21 +3,24 @@
 //!
 //! Memory holds no more of a pack than its footer: frames go to the store as they come.
 
-use super::{Repository, signed};
+use super::Repository;
 use crate::seal::{Sealer, random};
 use crate::store::Upload;
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::FrameType;
-use pgkeep_format::id::{ChunkId, ObjectId, PackId};
-use pgkeep_format::index::{self, IndexedPack};
+use pgkeep_format::id::{ChunkId, PackId};
+use pgkeep_format::index::IndexedPack;
 use pgkeep_format::limits;
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, encode_footer};
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// An index is written for every so many packs, so that an interrupted backup's work is
-/// found by the next one.
+/// An index is written for so many packs, or after so long, so that an interrupted backup's work
+/// is found by the next one.
 const PACKS_PER_INDEX: usize = 16;
+const INDEX_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Bytes of a pack, about.
 pub const PACK_TARGET: u64 = 64 << 20;
@@ -50,6 +53,8 @@ pub struct Packer {
     target: u64,
     open: Option<OpenPack>,
     finished: Vec<IndexedPack>,
+    /// When the last index was written.
+    indexed_at: Instant,
     packed: Packed,
 }
 
@@ -80,6 +85,7 @@ impl Packer {
             target,
             open: None,
             finished: Vec::new(),
+            indexed_at: Instant::now(),
             packed: Packed::default(),
         }
     }
@@ -161,37 +167,18 @@ impl Packer {
         self.packed.packs += 1;
         self.packed.bytes += pack.len;
         self.finished.push(IndexedPack { pack: pack.id, len: pack.len, entries: pack.entries });
-        let enough = !self.changes && self.finished.len() >= PACKS_PER_INDEX;
-        if enough { self.write_index().await } else { Ok(()) }
+        let enough =
+            self.finished.len() >= PACKS_PER_INDEX || self.indexed_at.elapsed() >= INDEX_INTERVAL;
+        if enough && !self.changes { self.write_index().await } else { Ok(()) }
     }
 
     async fn write_index(&mut self) -> Result<()> {
         if self.finished.is_empty() {
             return Ok(());
         }
-        let finished = std::mem::take(&mut self.finished);
-        self.packed.bytes += self.repository.write_index(&finished).await?;
+        let packs = std::mem::take(&mut self.finished);
+        self.packed.bytes += self.repository.store_index(&packs).await?;
+        self.indexed_at = Instant::now();
         Ok(())
-    }
-}
-
-impl Repository {
-    /// Signs and writes an index of packs that are durable; returns its length in bytes.
-    ///
-    /// # Errors
-    /// What writing to the store gives; [`ErrorKind::WrongKey`] without a writer credential.
-    pub(crate) async fn write_index(&self, packs: &[IndexedPack]) -> Result<u64> {
-        let body = index::encode(packs);
-        let name = ObjectName::Index(ObjectId(random()?));
-        let (store, signing) = (self.store(), self.signing_key()?);
-        signed::write(store, &name, ObjectType::Index, self.id(), &body, signing).await
-    }
-
-    /// What an index says, signed by a writer.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Damaged`], [`ErrorKind::Untrusted`], [`ErrorKind::NotFound`].
-    pub(crate) async fn indexed_packs(&self, name: &ObjectName) -> Result<Vec<IndexedPack>> {
-        super::index::read_index(self, name).await
     }
 }

@@ -2,8 +2,8 @@
 //! test chooses, without a server.
 
 use super::{
-    Access, ChunkIndex, FinishedBackup, Identity, InitOptions, NewFrame, Packed, Packer,
-    Repository, WriterCredential, init,
+    Access, FinishedBackup, Identity, InitOptions, NewFrame, Packed, Packer, Repository, WriteRun,
+    WriterCredential, init,
 };
 use crate::Result;
 use crate::seal::{Sealer, chunk_id, series_id};
@@ -69,13 +69,13 @@ impl Sample {
     /// not stored again. The last row of a chunk that ends with no newline goes on in the next.
     pub(crate) async fn back_up(&self, id: u8, rows: &[&[u8]]) -> Packed {
         let repository = self.open_for_writing().await;
-        let index = ChunkIndex::for_writing(&repository).await.unwrap();
+        let run = repository.begin_run().await.unwrap();
         let key = repository.new_data_key().await.unwrap().map(|(key, _)| key);
         let keys = key.iter().map(|key| key.id).collect();
         let mut writing = Writing {
             sealer: Sealer::new(key),
             packer: Packer::new(&repository, 1 << 20),
-            index,
+            run,
             repository: repository.clone(),
         };
         let entry = cbor::encode(&entry(rows));
@@ -97,7 +97,8 @@ impl Sample {
             streams: vec![rows, entries],
         };
         let backup = FinishedBackup { clear, sealed: sealed_part() };
-        repository.store_manifest(&backup, &writing.sealer).await.unwrap();
+        writing.run.publish(&backup, &writing.sealer).await.unwrap();
+        writing.run.end().await;
         packed
     }
 
@@ -137,7 +138,7 @@ impl Sample {
 struct Writing {
     sealer: Sealer,
     packer: Packer,
-    index: ChunkIndex,
+    run: WriteRun,
     repository: Repository,
 }
 
@@ -168,7 +169,7 @@ impl Writing {
     async fn store(&mut self, frame_type: FrameType, continues: bool, plain: &[u8]) -> ChunkId {
         let secrets = self.repository.secrets().unwrap();
         let chunk = chunk_id(secrets, frame_type, InnerHeader::flags_of(continues), plain);
-        if self.index.find(&chunk).is_none() {
+        if self.run.known().find(&chunk).is_none() {
             let bytes = self.sealer.seal(frame_type, chunk, continues, plain).unwrap();
             self.packer.add(NewFrame { chunk, frame_type, bytes }).await.unwrap();
         }

@@ -1,7 +1,7 @@
 //! Segments of change streams: listed, read, and made to exist; and the chunks of changes that
 //! they refer to.
 
-use super::{Repository, signed};
+use super::{Lease, Repository, signed};
 use crate::seal::{Opened, Sealer, chunk_id};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -91,18 +91,20 @@ impl Repository {
         Ok(Segment { clear, sealed, len: body.len() as u64 })
     }
 
-    /// Writes a segment. Its change packs must be durable; when this returns, it exists.
-    /// Returns the object's length in bytes.
+    /// Writes a segment. Its change packs must be durable, and uploaded under this lease; when this
+    /// returns, it exists. Returns the object's length in bytes.
     ///
     /// # Errors
     /// What writing to the store gives; [`ErrorKind::Internal`] when it is larger than the
-    /// format allows.
+    /// format allows; [`ErrorKind::Changed`] when its packs may be gone.
     pub async fn store_segment(
         &self,
         clear: &ClearPart,
         sealed: &SealedPart,
         sealer: &Sealer,
+        lease: &Lease,
     ) -> Result<u64> {
+        lease.check().await?;
         let plain = cbor::encode(sealed);
         let id = chunk_id(self.secrets()?, FrameType::Manifest, 0, &plain);
         let frame = sealer.seal(FrameType::Manifest, id, false, &plain)?;
@@ -114,7 +116,10 @@ impl Repository {
             id: clear.id,
         });
         let (store, signing) = (self.store(), self.signing_key()?);
-        signed::write(store, &name, ObjectType::ChangeSegment, self.id(), &body, signing).await
+        let len = signed::write(store, &name, ObjectType::ChangeSegment, self.id(), &body, signing)
+            .await?;
+        lease.check_after(&name).await?;
+        Ok(len)
     }
 
     /// Reads a chunk of changes of a segment with this clear part.

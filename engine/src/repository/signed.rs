@@ -89,5 +89,7 @@ pub(super) fn object_id(name: &ObjectName) -> [u8; 16] {
         ObjectName::Backup(id) => id.0,
         ObjectName::ChangePack(id) => id.0,
         ObjectName::Segment(name) => name.id.0,
+        ObjectName::Lease(name) => name.id.0,
+        ObjectName::PruneList(id) => id.0,
     }
 }

@@ -5,7 +5,8 @@ use crate::ErrorKind;
 use bytes::Bytes;
 use pgkeep_format::id::{BackupId, KeyId, ObjectId, PackId, SeriesId};
 use pgkeep_format::name::{
-    BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, KeyName, ObjectName, PACKS, STREAMS, SegmentName,
+    BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, KeyName, LeaseName, ObjectName, PACKS, PRUNES,
+    STREAMS, SegmentName, WRITERS, Work,
 };
 
 const INDEX: ObjectName = ObjectName::Index(ObjectId([7; 16]));
@@ -58,6 +59,8 @@ async fn keeps_its_promises(store: &dyn Store, refuses: bool) {
         (BACKUPS, ObjectName::Backup(BackupId([3; 16]))),
         (CHANGES, ObjectName::ChangePack(PackId([4; 16]))),
         (STREAMS, ObjectName::Segment(segment)),
+        (WRITERS, ObjectName::Lease(LeaseName { work: Work::Chunks, id, beat: 1 })),
+        (PRUNES, ObjectName::PruneList(id)),
     ];
     for (folder, name) in others {
         put(store, &name, Bytes::from_static(b"x")).await.unwrap();

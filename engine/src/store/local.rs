@@ -7,7 +7,9 @@ use super::{Store, StoredObject, Upload, not_found, too_short};
 use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use pgkeep_format::name::{BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, ObjectName, PACKS, STREAMS};
+use pgkeep_format::name::{
+    BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, ObjectName, PACKS, PRUNES, STREAMS, WRITERS,
+};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -18,7 +20,8 @@ use tempfile::NamedTempFile;
 
 const TEMPORARY: &str = "tmp";
 /// The folders of all objects that the format knows.
-const FOLDERS: [&str; 7] = [CONFIGS, KEYS, PACKS, INDEXES, BACKUPS, CHANGES, STREAMS];
+const FOLDERS: [&str; 9] =
+    [CONFIGS, KEYS, PACKS, INDEXES, BACKUPS, CHANGES, STREAMS, WRITERS, PRUNES];
 /// The directory whose presence makes a directory a repository.
 const CONFIG: &str = "config";
 

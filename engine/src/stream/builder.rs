@@ -3,7 +3,7 @@
 
 use super::rows;
 use crate::postgres::pgoutput::{Action, Old, Value};
-use crate::repository::{NewFrame, Packer, Repository};
+use crate::repository::{Lease, NewFrame, Packer, Repository};
 use crate::seal::{Sealer, chunk_id, random};
 use crate::{Error, ErrorKind, Lsn, Result, clock};
 use pgkeep_format::catalog_image::CatalogImage;
@@ -33,6 +33,8 @@ pub(super) struct Storage {
     pub(super) sealer: Sealer,
     /// The data key that it seals with.
     pub(super) key: Option<KeyId>,
+    /// Protects what is in no segment yet.
+    pub(super) lease: Arc<Lease>,
 }
 
 /// A segment being built.
@@ -241,6 +243,7 @@ impl SegmentBuilder {
         self.cut_all().await?;
         let Facts { mut clear, mut sealed } = facts;
         let packs = self.packer.finish_changes().await?;
+        clear.keys = self.storage.key.into_iter().collect();
         clear.packs = packs.iter().map(|pack| pack.pack).collect();
         clear.stored_bytes = packs.iter().map(|pack| pack.len).sum();
         clear.transactions = self.transactions.len() as u64;
@@ -263,7 +266,8 @@ impl SegmentBuilder {
         sealed.relations = self.relations.iter().map(|relation| (**relation).clone()).collect();
         sealed.transactions = self.transactions;
         sealed.marks = self.marks;
-        self.storage.repository.store_segment(&clear, &sealed, &self.storage.sealer).await?;
+        let Storage { repository, sealer, lease, .. } = &self.storage;
+        repository.store_segment(&clear, &sealed, sealer, lease).await?;
         Ok(clear)
     }
 }

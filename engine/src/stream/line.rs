@@ -146,7 +146,7 @@ impl Line {
             let is_last = options.until_caught_up && self.has_received_all();
             if (full || is_due || is_last) && self.writing.is_none() && self.can_end() {
                 self.refresh_definitions(streamer).await?;
-                self.begin_store().await?;
+                self.begin_store(streamer).await?;
             }
             if options.until_caught_up && self.has_caught_up() {
                 return self.finish(streamer).await;
@@ -230,7 +230,7 @@ impl Line {
     }
 
     /// Begins to store the open segment beside the receiving.
-    async fn begin_store(&mut self) -> Result<()> {
+    async fn begin_store(&mut self, streamer: &mut Streamer<'_>) -> Result<()> {
         let builder = self.receiver.take_open();
         self.first_waiting = None;
         let last = match builder.transactions.last() {
@@ -239,7 +239,7 @@ impl Line {
             None => self.idle_position(),
         };
         let time = builder.transactions.iter().map(|transaction| transaction.time).max();
-        self.spawn(builder, SealedPart::default(), last, time).await
+        self.spawn(builder, SealedPart::default(), last, time, streamer).await
     }
 
     /// How far the server has sent, where nothing is half received.
@@ -257,6 +257,7 @@ impl Line {
         mut sealed: SealedPart,
         last: Lsn,
         time: Option<i64>,
+        streamer: &mut Streamer<'_>,
     ) -> Result<()> {
         let xids = builder.transactions.iter().map(|transaction| transaction.xid);
         self.greatest_xid = self.greatest_xid.max(xids.max().unwrap_or_default());
@@ -277,7 +278,9 @@ impl Line {
             self.stored_unpublished.clone_from(&sealed.unpublished);
         }
         if self.key_since.elapsed() > KEY_LIFETIME {
-            self.storage = storage(&self.storage.repository).await?;
+            self.storage = storage(&self.storage.repository, streamer.leases).await?;
+            self.receiver.renew(self.storage.clone());
+            streamer.leases.end_unused().await;
             self.key_since = Instant::now();
         }
         if builder.has_definitions() {
@@ -303,11 +306,11 @@ impl Line {
     ) -> Result<()> {
         self.wait_stored(streamer).await?;
         if !self.receiver.open.is_empty() {
-            self.begin_store().await?;
+            self.begin_store(streamer).await?;
             self.wait_stored(streamer).await?;
         }
         let sealed = SealedPart { rolled_back: Some(large.rolled_back), ..SealedPart::default() };
-        self.spawn(large.builder, sealed, large.end, Some(large.time)).await?;
+        self.spawn(large.builder, sealed, large.end, Some(large.time), streamer).await?;
         self.wait_stored(streamer).await
     }
 
@@ -363,7 +366,7 @@ impl Line {
         let image = self.receiver.definitions.wants_image();
         if idle && moved && self.receiver.is_between_transactions() && (long || wanted || image) {
             self.refresh_definitions(streamer).await?;
-            self.begin_store().await?;
+            self.begin_store(streamer).await?;
         }
         // The answer says how far the server is where it has nothing to send.
         self.confirm(true).await
@@ -410,7 +413,7 @@ impl Line {
             && (!self.receiver.open.is_empty() || self.idle_position() > self.durable)
         {
             self.refresh_definitions(streamer).await?;
-            self.begin_store().await?;
+            self.begin_store(streamer).await?;
             self.wait_stored(streamer).await?;
         }
         self.watch.close().await;

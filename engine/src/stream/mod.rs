@@ -15,6 +15,7 @@ mod begin;
 mod builder;
 mod copies;
 mod definitions;
+mod leases;
 mod line;
 mod position;
 mod receive;

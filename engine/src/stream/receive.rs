@@ -107,6 +107,11 @@ impl Receiver {
         std::mem::replace(&mut self.open, SegmentBuilder::new(&self.storage))
     }
 
+    /// Builds the segments that are begun from now on with another storage.
+    pub(super) fn renew(&mut self, storage: Storage) {
+        self.storage = storage;
+    }
+
     /// Whether the open segment is as large as the format lets it be.
     pub(super) fn is_full(&self) -> bool {
         self.open.transactions.len() >= TRANSACTIONS_MAX || self.open.tables() >= TABLES_MAX

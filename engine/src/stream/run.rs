@@ -4,6 +4,7 @@
 use super::begin::{self, SlotFound, Source};
 use super::builder::Storage;
 use super::copies::{Copies, TableCopier};
+use super::leases::Leases;
 use super::line::{Begun, Line};
 use super::position;
 use super::receive::{Receiver, Xids};
@@ -73,11 +74,21 @@ pub async fn run(
     let mut report = StreamReport::default();
     let mut wait = RETRY_WAIT[0];
     let mut connected = false;
+    let mut leases = Leases::default();
     loop {
         let before = report.segments;
-        let mut streamer =
-            Streamer { repository, settings, options, copier, progress, report: &mut report };
-        let error = match streamer.once(&mut interrupt, &mut connected).await {
+        let mut streamer = Streamer {
+            repository,
+            settings,
+            options,
+            copier,
+            progress,
+            report: &mut report,
+            leases: &mut leases,
+        };
+        let ended = streamer.once(&mut interrupt, &mut connected).await;
+        leases.end_unused().await;
+        let error = match ended {
             Ok(()) => return Ok(report),
             Err(error) => error,
         };
@@ -97,12 +108,16 @@ pub async fn run(
     }
 }
 
-/// Whether trying again may help: the connection, the store, or another process that still has the
-/// slot.
+/// Whether trying again may help: the connection, the store, another process that still has the
+/// slot, or a prune that took us for dead.
 fn is_passing(error: &Error) -> bool {
     const OBJECT_IN_USE: &str = "55006";
     let in_use = error.cause::<ServerError>().is_some_and(|it| it.sqlstate == OBJECT_IN_USE);
-    in_use || matches!(error.kind(), ErrorKind::Connection | ErrorKind::StoreUnavailable)
+    in_use
+        || matches!(
+            error.kind(),
+            ErrorKind::Connection | ErrorKind::StoreUnavailable | ErrorKind::Changed
+        )
 }
 
 /// One connection's worth of streaming.
@@ -113,6 +128,7 @@ pub(super) struct Streamer<'a> {
     copier: &'a Arc<dyn TableCopier>,
     pub(super) progress: &'a Arc<dyn Progress>,
     pub(super) report: &'a mut StreamReport,
+    pub(super) leases: &'a mut Leases,
 }
 
 impl Streamer<'_> {
@@ -124,7 +140,7 @@ impl Streamer<'_> {
         let secrets = self.repository.secrets()?;
         let source = Source::ask(&mut replication, watch.session(), secrets).await?;
         self.report.database.clone_from(&source.database);
-        let storage = storage(self.repository).await?;
+        let storage = storage(self.repository, self.leases).await?;
         let last = self.resume(&mut replication, &watch, &source, &storage).await?;
         let sample = watch.sample().await?;
         let capture = watch.capture().await?;
@@ -245,11 +261,12 @@ async fn diverged(
     })
 }
 
-/// A data key of its own for each day.
-pub(super) async fn storage(repository: &Repository) -> Result<Storage> {
+/// A data key and a lease of their own for each day.
+pub(super) async fn storage(repository: &Repository, leases: &mut Leases) -> Result<Storage> {
+    let lease = leases.take(repository).await?;
     let key = repository.new_data_key().await?.map(|(key, _)| key);
     let id = key.as_ref().map(|key| key.id);
-    Ok(Storage { repository: repository.clone(), sealer: Sealer::new(key), key: id })
+    Ok(Storage { repository: repository.clone(), sealer: Sealer::new(key), key: id, lease })
 }
 
 /// Values are written as a backup's sessions have them written.

@@ -2,6 +2,7 @@
 //! of tables without a key, the slot. And marks, which name a position.
 
 use super::begin::{self, Source};
+use super::leases::Leases;
 use super::position;
 use super::receive::MARK_PREFIX;
 use super::run::storage;
@@ -136,11 +137,14 @@ pub async fn setup(
     for warning in &report.warnings {
         progress.event(Event::Warning(warning.clone()));
     }
-    let storage = storage(repository).await?;
+    let mut leases = Leases::default();
+    let storage = storage(repository, &mut leases).await?;
     let (slot, failover) = (&options.slot, options.failover);
     let begun =
-        begin::begin(&mut replication, settings, &source, slot, failover, captures, &storage)
-            .await?;
+        begin::begin(&mut replication, settings, &source, slot, failover, captures, &storage).await;
+    drop(storage);
+    leases.end_unused().await;
+    let begun = begun?;
     if let Some(last) = last {
         report.warnings.push(format!(
             "what committed from {} to {} is not in the stream",

@@ -236,11 +236,14 @@ async fn small_objects(
         let checked = match object.name {
             ObjectName::Config(_) => repository.check_config(&object.name).await,
             ObjectName::Index(_) => repository.check_index(&object.name, &lens, &compared).await,
+            ObjectName::PruneList(_) => repository.prune_list(&object.name).await.map(drop),
             ObjectName::Key(_)
             | ObjectName::Pack(_)
             | ObjectName::ChangePack(_)
             | ObjectName::Backup(_)
-            | ObjectName::Segment(_) => continue,
+            | ObjectName::Segment(_)
+            // Whoever works may end it at any time.
+            | ObjectName::Lease(_) => continue,
         };
         findings.report.objects += 1;
         findings.report.bytes += object.len;

@@ -1,0 +1,109 @@
+//! `pgkeep forget`: what is kept and what is not, each with its reason.
+
+use super::view::{BackupView, SHORT_ID_LEN};
+use crate::access::Context;
+use crate::args::ForgetArgs;
+use crate::exit::Exit;
+use crate::output::{Align, Table, counted, local_time, printable};
+use pgkeep_engine::forget::{self, Decision, ForgetOptions, Rules};
+use pgkeep_engine::{Result, clock};
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+struct Forgotten {
+    repository: String,
+    dry_run: bool,
+    kept: u64,
+    forgotten: u64,
+    backups: Vec<DecisionView>,
+}
+
+#[derive(Debug, Serialize)]
+struct DecisionView {
+    id: String,
+    keep: bool,
+    reasons: Vec<String>,
+    /// Absent where it cannot be read.
+    backup: Option<BackupView>,
+}
+
+impl DecisionView {
+    fn of(decision: &Decision) -> Self {
+        Self {
+            id: decision.id.to_string(),
+            keep: decision.keep,
+            reasons: decision.reasons.clone(),
+            backup: decision.backup.as_ref().map(BackupView::from),
+        }
+    }
+}
+
+/// Forgets backups.
+pub(super) async fn run(context: &Context, args: &ForgetArgs) -> Result<Exit> {
+    let repository = context.open_for_keeping(&args.repository).await?;
+    let rules = &args.rules;
+    let options = ForgetOptions {
+        rules: Rules {
+            last: rules.keep_last,
+            hourly: rules.keep_hourly,
+            daily: rules.keep_daily,
+            weekly: rules.keep_weekly,
+            monthly: rules.keep_monthly,
+            yearly: rules.keep_yearly,
+            within: rules.keep_within,
+            tags: rules.keep_tags.clone(),
+        },
+        names: args.backups.clone(),
+        last_too: args.last_too,
+        dry_run: args.dry_run,
+        now: clock::now_micros(),
+        zone: jiff::tz::TimeZone::system(),
+    };
+    let decisions = forget::run(&repository, &options).await?;
+    let kept = decisions.iter().filter(|decision| decision.keep).count() as u64;
+    let forgotten = Forgotten {
+        repository: repository.id().to_string(),
+        dry_run: args.dry_run,
+        kept,
+        forgotten: decisions.len() as u64 - kept,
+        backups: decisions.iter().map(DecisionView::of).collect(),
+    };
+    context.output.document(&forgotten, text)?;
+    if !context.output.is_json() {
+        context.output.note(&note(&forgotten));
+    }
+    Ok(Exit::Done)
+}
+
+fn note(forgotten: &Forgotten) -> String {
+    let backups = counted(forgotten.forgotten, "backup");
+    match (forgotten.dry_run, forgotten.forgotten) {
+        (true, _) => format!("would forget {backups}; nothing was changed"),
+        (false, 0) => "forgot no backup".to_owned(),
+        (false, _) => format!("forgot {backups}; to free what they needed, run: pgkeep prune"),
+    }
+}
+
+fn text(forgotten: &Forgotten) -> String {
+    let mut table = Table::new(&[
+        ("", Align::Left),
+        ("id", Align::Left),
+        ("finished", Align::Left),
+        ("database", Align::Left),
+        ("tags", Align::Left),
+        ("reasons", Align::Left),
+    ]);
+    for decision in &forgotten.backups {
+        let backup = decision.backup.as_ref();
+        let database = backup.and_then(BackupView::database_line);
+        table.row(vec![
+            if decision.keep { "keep" } else { "forget" }.to_owned(),
+            decision.id.get(..SHORT_ID_LEN).unwrap_or(&decision.id).to_owned(),
+            backup.map_or_else(String::new, |backup| local_time(backup.finished_micros)),
+            database.map_or_else(|| "(sealed)".to_owned(), |line| printable(&line)),
+            backup.map_or_else(String::new, |backup| printable(&backup.tag_line())),
+            printable(&decision.reasons.join(", ")),
+        ]);
+    }
+    table.render()
+}
