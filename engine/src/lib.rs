@@ -12,6 +12,7 @@
 pub mod backup;
 pub mod catalog;
 pub mod clock;
+pub mod copy;
 pub mod error;
 pub mod export;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod backup;
 mod connection;
+mod copy;
 mod export;
 mod filter;
 mod history;
@@ -25,6 +26,7 @@ mod verify;
 
 pub(crate) use backup::BackupArgs;
 pub(crate) use connection::ConnectionArgs;
+pub(crate) use copy::CopyArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use history::LogArgs;
 pub(crate) use init::InitArgs;
@@ -87,6 +89,7 @@ pub(crate) enum Command {
     Ls(LsArgs),
     Verify(VerifyArgs),
     Repair(RepairArgs),
+    Copy(CopyArgs),
     Forget(ForgetArgs),
     Prune(PruneArgs),
     Setup(SetupArgs),

@@ -17,6 +17,7 @@ mod init;
 mod keys;
 mod known;
 mod lease;
+mod lists;
 mod manifests;
 mod packer;
 mod prune_lists;
@@ -26,6 +27,7 @@ mod segments;
 mod signed;
 mod walk;
 mod whole_rows;
+mod writer;
 mod writing;
 
 pub use chunks::ChunkReader;
@@ -40,6 +42,7 @@ pub use manifests::{Backup, Backups, FinishedBackup};
 pub use packer::{NewFrame, PACK_TARGET, Packed, Packer};
 pub use segments::Segment;
 pub use whole_rows::WholeRows;
+pub(crate) use writer::ChunkWriter;
 pub use writing::WriteRun;
 
 use crate::seal::{Secrets, SigningKey};
