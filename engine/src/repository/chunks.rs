@@ -7,18 +7,13 @@ use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN, Suite};
 use pgkeep_format::id::ChunkId;
-use pgkeep_format::limits;
 use pgkeep_format::name::ObjectName;
-use pgkeep_format::stream::{ChunkReference, REFERENCE_LEN, Stream, decode_references};
+use pgkeep_format::stream::{ChunkReference, Stream, decode_references};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How often a reader learns anew where chunks are. Each prune that runs meanwhile may take one;
 /// a store that lists packs and does not have them must not cost one for each chunk.
 const RENEWALS_MAX: u32 = 8;
-
-/// References that a list can hold.
-#[expect(clippy::cast_possible_truncation, reason = "16 MiB fit")]
-const LIST_LEN_MAX: usize = limits::PLAIN_LEN_MAX as usize / REFERENCE_LEN;
 
 /// Reads the chunks of a repository; cheap to clone.
 ///
@@ -257,8 +252,8 @@ impl ChunkReader {
         Ok(references)
     }
 
-    /// The chunks of a stream as far as its lists can be read. In the place of those that a lost list
-    /// named are references that lead nowhere, and whose last row may go on.
+    /// The chunks of a stream as far as its lists can be read. In the place of each list that cannot
+    /// is one reference that leads nowhere, and whose last row may go on.
     ///
     /// # Errors
     /// What reading the store gives.
@@ -270,24 +265,18 @@ impl ChunkReader {
         if error.is_of_store() || stream.lists.is_empty() {
             return Err(error);
         }
-        let mut lists = Vec::with_capacity(stream.lists.len());
-        for list in &stream.lists {
-            let read = self.read(list, FrameType::List).await;
-            match read.map(|opened| decode_references(&opened.plain)) {
-                Ok(references) => lists.push(references.ok()),
-                Err(error) if error.is_of_store() => return Err(error),
-                Err(_) => lists.push(None),
-            }
-        }
-        let named: usize = lists.iter().flatten().map(Vec::len).sum();
-        let unnamed = usize::try_from(stream.chunks).unwrap_or(usize::MAX).saturating_sub(named);
-        let lost = lists.iter().filter(|list| list.is_none()).count();
-        let nowhere = ChunkReference { id: ChunkId::default(), row_continues: true };
-        // How many each of several lost lists named is not known; together it is.
-        let share = unnamed.min(lost.saturating_mul(LIST_LEN_MAX)).div_ceil(lost.max(1)).max(1);
         let mut references = Vec::new();
-        for list in lists {
-            references.extend(list.unwrap_or_else(|| vec![nowhere; share]));
+        for list in &stream.lists {
+            let read = match self.read(list, FrameType::List).await {
+                Err(error) if error.is_of_store() => return Err(error),
+                read => read.ok().and_then(|opened| decode_references(&opened.plain).ok()),
+            };
+            match read {
+                Some(read) => references.extend(read),
+                None => {
+                    references.push(ChunkReference { id: ChunkId::default(), row_continues: true });
+                }
+            }
         }
         if let Some(last) = references.last_mut() {
             last.row_continues = false;

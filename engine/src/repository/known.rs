@@ -146,7 +146,7 @@ fn place(chunk: &ChunkId) -> (usize, u64) {
 /// A length, to about four in a hundred: the power of two below it, and how far it is to the next.
 fn length_class(len: u32) -> u64 {
     let power = len.max(1).ilog2();
-    let step = u64::from(len.max(1) - (1 << power)) * u64::from(STEPS) >> power;
+    let step = (u64::from(len.max(1) - (1 << power)) * u64::from(STEPS)) >> power;
     u64::from(power * STEPS).saturating_add(step).min((1 << LENGTH_BITS) - 1)
 }
 

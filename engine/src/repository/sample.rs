@@ -86,7 +86,7 @@ impl Sample {
             id: BackupId([id; 16]),
             features: Vec::new(),
             kind: BackupKind::Logical,
-            series: series_id(repository.secrets().unwrap(), 1, "test"),
+            series: series_id(repository.secrets().unwrap(), u64::MAX, "test"),
             started_at: i64::from(id),
             finished_at: i64::from(id) + 1,
             lsn: 3,

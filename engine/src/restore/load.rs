@@ -137,9 +137,9 @@ impl Loader {
         })
     }
 
-    /// Goes on without chunks that cannot be read, and remembers what is missing.
-    pub(super) fn allow_damage(&mut self) {
-        self.seen = Arc::new(Seen { allows_damage: true, ..Seen::default() });
+    /// Goes on without chunks that cannot be read, if allowed, and remembers what is missing.
+    pub(super) fn allow_damage(&mut self, allows_damage: bool) {
+        self.seen = Arc::new(Seen { allows_damage, ..Seen::default() });
     }
 
     /// What was read of each table.

@@ -293,9 +293,7 @@ async fn restore(
         let mut loader =
             Loader::new(&reader, backup, database, &entries, &rename, sessions, disables)?;
         loader.recover(options.recovery.as_ref(), bases);
-        if options.allow_damage {
-            loader.allow_damage();
-        }
+        loader.allow_damage(options.allow_damage);
         let (rows, seen) = (loader.rows(), loader.seen());
         let done = run.all(&target, &plan, loader, options).await?;
         loaded = Some(rows.load(Ordering::Relaxed));

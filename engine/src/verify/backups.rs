@@ -113,7 +113,10 @@ async fn follow(reader: &ChunkReader, backup: &Backup, findings: &mut Findings) 
             Err(error) if error.is_of_store() => return Err(error),
             Err(error) => {
                 let message = format!("its list of chunks cannot be read: {}", chain(&error));
-                findings.harm(harm, message);
+                findings.harm(harm.clone(), message);
+                if let Ok(references) = reader.references_left(stream).await {
+                    compare(findings, &index, &harm, &references);
+                }
             }
         }
     }

@@ -79,3 +79,21 @@ async fn a_chunk_whose_pack_is_gone_is_stored_again_although_an_index_names_it()
         assert_eq!(reader.read(&sample.id_of(rows), FrameType::Rows).await.unwrap().plain, rows);
     }
 }
+
+#[tokio::test]
+async fn a_lost_list_takes_its_own_chunks_and_no_others() {
+    let rows: Vec<Vec<u8>> = (0..40).map(|n| format!("{n}\tx\n").into_bytes()).collect();
+    let sample = Sample::new(true).await;
+    sample.back_up(1, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    let backup = sample.open().await.unwrap().find("latest").await.unwrap();
+    let stream = backup.stream(0).unwrap();
+    // Of three lists, of sixteen chunks each but the last.
+    assert_eq!(stream.lists.len(), 3);
+    sample.rot(&stream.lists[1]);
+    let reader = reader(&sample).await;
+    assert_eq!(reader.references(stream).await.unwrap_err().kind(), ErrorKind::Damaged);
+    let left = reader.references_left(stream).await.unwrap();
+    assert_eq!(left.len(), 16 + 1 + 8);
+    assert!(left[16].row_continues && reader.read(&left[16].id, FrameType::Rows).await.is_err());
+    assert_eq!(left[17].id, sample.id_of(&rows[32]));
+}
