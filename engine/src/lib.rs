@@ -3,7 +3,8 @@
 //! Use cases stand on services, services on the outside world; nothing points back:
 //!
 //! ```text
-//! use cases   backup  restore  stream  history  export  verify      never name each other
+//! use cases   backup  restore  stream  history  export  verify  repair  copy
+//!             never name each other
 //! services    fold  repository  catalog  seal  postgres
 //! outside     store
 //! ```
@@ -11,6 +12,7 @@
 pub mod backup;
 pub mod catalog;
 pub mod clock;
+pub mod copy;
 pub mod error;
 pub mod export;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod new_file;
 pub mod postgres;
 pub mod progress;
 pub mod prune;
+pub mod repair;
 pub mod repository;
 pub mod restore;
 pub mod seal;

@@ -118,6 +118,11 @@ fn damage_of_a_change_stream_is_found() {
         if file.starts_with(repository.directory().join("changes")) {
             std::fs::remove_file(file).unwrap();
             assert_verify_finds(&repository, &format!("loss of {}", file.display()));
+            // Which span of the stream is gone is told too.
+            let report = repository.run(["verify", "--json"]).code(1).json();
+            let spans = report["problems"].as_array().unwrap().iter();
+            let spans: Vec<_> = spans.filter(|it| it["changes"]["to"].is_string()).collect();
+            assert!(!spans.is_empty(), "{report}");
         }
         std::fs::write(file, &bytes).unwrap();
     }

@@ -34,6 +34,7 @@ mod oracle;
 mod random_rows;
 mod refusals;
 mod regression;
+mod repair;
 mod restore_errors;
 mod restore_parts;
 mod restore_rows;

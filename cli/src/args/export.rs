@@ -51,6 +51,13 @@ pub(crate) struct ExportArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Target")]
     pub(crate) output: Option<PathBuf>,
 
+    /// Go on without rows that cannot be read, and say what is missing
+    ///
+    /// A row of which a part is lost is left out whole. Definitions must be whole. What is missing is
+    /// listed at the end, and the exit code is 3.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) allow_damage: bool,
+
     /// Optimizer statistics too, which PostgreSQL 18 and newer take
     #[arg(long, conflicts_with = "no_statistics", help_heading = "Target")]
     pub(crate) statistics: bool,

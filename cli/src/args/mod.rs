@@ -6,12 +6,14 @@
 
 mod backup;
 mod connection;
+mod copy;
 mod export;
 mod filter;
 mod history;
 mod init;
 mod inspect;
 mod keeping;
+mod repair;
 mod repository;
 mod restore;
 mod selection;
@@ -24,11 +26,13 @@ mod verify;
 
 pub(crate) use backup::BackupArgs;
 pub(crate) use connection::ConnectionArgs;
+pub(crate) use copy::CopyArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use history::LogArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
 pub(crate) use keeping::{ForgetArgs, PruneArgs};
+pub(crate) use repair::{RepairArgs, Repaired};
 pub(crate) use repository::{PlaceArgs, RepositoryArgs, WritingArgs};
 pub(crate) use restore::{MomentArgs, RestoreArgs};
 pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
@@ -84,6 +88,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Ls(LsArgs),
     Verify(VerifyArgs),
+    Repair(RepairArgs),
+    Copy(CopyArgs),
     Forget(ForgetArgs),
     Prune(PruneArgs),
     Setup(SetupArgs),

@@ -154,6 +154,13 @@ pub(crate) struct RestoreArgs {
     #[arg(long, help_heading = "Target")]
     pub(crate) load_via_partition_root: bool,
 
+    /// Go on without rows that cannot be read, and say what is missing
+    ///
+    /// A row of which a part is lost is left out whole. Definitions must be whole, and so must
+    /// changes. What is missing is listed at the end, and the exit code is 3.
+    #[arg(long, help_heading = "Target")]
+    pub(crate) allow_damage: bool,
+
     /// Print what would be done, change nothing
     #[arg(long, help_heading = "Target")]
     pub(crate) dry_run: bool,

@@ -5,6 +5,7 @@ use pgkeep_engine::export::RestrictKey;
 use pgkeep_engine::forget::TagRule;
 use pgkeep_engine::history::Condition;
 use pgkeep_format::entry::Section;
+use pgkeep_format::id::PackId;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -28,6 +29,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .filter(|total| i32::try_from(*total).is_ok())
         .map(Duration::from_millis)
         .ok_or_else(|| "longer than the server can wait (24 days)".to_owned())
+}
+
+/// Reads how long something may take: a whole number, then `s`, `m` or `min`, `h` or `d`.
+pub(super) fn budget(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a whole number with s, m, h or d, such as 10m".to_owned();
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(expected)
 }
 
 /// Reads an age: whole numbers with `y`, `m` (months), `w`, `d` and `h`, such as `1y6m`. A year is
@@ -201,6 +219,12 @@ pub(super) fn lsn(text: &str) -> Result<u64, String> {
     text.parse::<pgkeep_engine::Lsn>().map(|lsn| lsn.0)
 }
 
+/// Reads the id of a pack, as it is or as `verify` names the pack: `packs/ab/abcd…`.
+pub(super) fn pack(text: &str) -> Result<PackId, String> {
+    let id = text.rsplit('/').next().unwrap_or(text);
+    PackId::parse(id).map_err(|_| "expected a pack as verify names it, packs/ab/abcd…".to_owned())
+}
+
 /// Reads a number of connections.
 pub(super) fn jobs(text: &str) -> Result<NonZeroUsize, String> {
     let jobs = text.parse().ok().filter(|jobs: &NonZeroUsize| jobs.get() <= JOBS_MAX);
@@ -233,6 +257,17 @@ mod tests {
         }
         for text in ["", "s", "-1s", "1.5s", "1 day", "25days", "600h", "99999999999999999999"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_budget_names_its_unit() {
+        let seconds = |text| budget(text).map(|budget| budget.as_secs());
+        for (text, expected) in [("10m", 600), ("90s", 90), ("2h", 7_200), ("5 min", 300)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["", "10", "m", "-1s", "1.5h", "99999999999999999999d"] {
+            assert!(budget(text).is_err(), "{text}");
         }
     }
 

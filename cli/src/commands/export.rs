@@ -2,6 +2,7 @@
 //! directory.
 
 use super::entry_list;
+use super::view::MissingSummary;
 use crate::access::{Context, Reads};
 use crate::args::{ExportArgs, ExportFormat as Format};
 use crate::exit::Exit;
@@ -34,6 +35,8 @@ struct Summary {
     entries: u64,
     tables: u64,
     rows: u64,
+    /// Rows that could not be read.
+    missing: Vec<MissingSummary>,
 }
 
 /// Exports a backup.
@@ -54,12 +57,15 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         let database = args.database.as_deref();
         entry_list::select(&mut selection, list, &repository, &backup, database).await?;
     }
-    let options = ExportOptions { database: args.database.clone(), selection, format };
+    let (database, allow_damage) = (args.database.clone(), args.allow_damage);
+    let options = ExportOptions { database, selection, format, allow_damage };
     let export = Export { repository: &repository, backup: &backup, options: &options };
     let running = Running::start(context.output, LABELS, "starting");
     let Some(path) = args.output.as_deref() else {
-        export.to_stdout(&running).await?;
-        return Ok(Exit::Done);
+        let missing = export.to_stdout(&running).await?;
+        // What goes to standard output is the export.
+        missing.iter().for_each(|missing| context.output.warning(missing.text().trim_end()));
+        return Ok(Exit::done_with(missing.len()));
     };
     let report = export.to_path(path, &running).await?;
     running.finish();
@@ -75,9 +81,14 @@ pub(super) async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         entries: report.entries,
         tables: report.tables,
         rows: report.rows,
+        missing: report.missing.into_iter().map(MissingSummary::from).collect(),
     };
+    if !context.output.is_json() {
+        let lines: String = summary.missing.iter().map(MissingSummary::text).collect();
+        context.output.data(lines.as_bytes())?;
+    }
     context.output.summary(&summary, text)?;
-    Ok(Exit::Done)
+    Ok(Exit::done_with(summary.missing.len()))
 }
 
 fn format(args: &ExportArgs) -> Result<ExportFormat> {
@@ -140,13 +151,14 @@ impl Export<'_> {
     }
 
     /// A reader that goes away, such as `head`, has seen what it wanted.
-    async fn to_stdout(&self, running: &Running) -> Result<()> {
+    /// Returns what is missing of it.
+    async fn to_stdout(&self, running: &Running) -> Result<Vec<MissingSummary>> {
         let gone = Arc::new(AtomicBool::new(false));
         let stdout = Watched { inner: io::stdout(), gone: Arc::clone(&gone) };
         let sink = BufWriter::with_capacity(BUFFER_LEN, stdout);
         match self.to(ExportOutput::Stream(Box::new(sink)), running).await {
-            Err(_) if gone.load(Ordering::Relaxed) => Ok(()),
-            result => result.map(|_| ()),
+            Err(_) if gone.load(Ordering::Relaxed) => Ok(Vec::new()),
+            result => Ok(result?.missing.into_iter().map(MissingSummary::from).collect()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod connect;
+mod copy;
 mod entry_list;
 mod export;
 mod forget;
@@ -11,6 +12,7 @@ mod log;
 mod ls;
 mod moment;
 mod prune;
+mod repair;
 mod restore;
 mod shell;
 mod show;
@@ -38,6 +40,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Show(args) => wait(show::run(context, args)),
         Command::Ls(args) => wait(ls::run(context, args)),
         Command::Verify(args) => wait(verify::run(context, args)),
+        Command::Repair(args) => wait(repair::run(context, args)),
+        Command::Copy(args) => wait(copy::run(context, args)),
         Command::Forget(args) => wait(forget::run(context, args)),
         Command::Prune(args) => wait(prune::run(context, args)),
         Command::Setup(args) => wait(stream::setup(context, args)),

@@ -4,7 +4,7 @@ use super::backup::databases;
 use super::connect;
 use super::entry_list;
 use super::moment;
-use super::view::{SHORT_ID_LEN, lsn};
+use super::view::{MissingSummary, SHORT_ID_LEN, lsn};
 use crate::access::{Context, Place, Reads};
 use crate::args::RestoreArgs;
 use crate::exit::Exit;
@@ -55,6 +55,8 @@ struct DatabaseSummary {
     left_out: Vec<LeftOutSummary>,
     /// What could not be restored.
     failed: Vec<FailureSummary>,
+    /// Rows that could not be read.
+    missing: Vec<MissingSummary>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,7 +124,12 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let report = restore.run(args, &running).await?;
     running.finish();
     let summary = summary(&restore, report, started_at);
-    let exit = Exit::done_with(summary.warnings.len());
+    let missing = summary.databases.iter().flat_map(|database| &database.missing);
+    let exit = Exit::done_with(summary.warnings.len() + missing.clone().count());
+    if !context.output.is_json() {
+        let lines: String = missing.map(MissingSummary::text).collect();
+        context.output.data(lines.as_bytes())?;
+    }
     if args.dry_run && !context.output.is_json() {
         context.output.data(plan_text(&summary).as_bytes())?;
     }
@@ -155,6 +162,7 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
         single_transaction: args.single_transaction,
         disable_triggers: args.disable_triggers,
         load_via_partition_root: args.load_via_partition_root,
+        allow_damage: args.allow_damage,
         recovery: None,
         lock_timeout: Some(args.lock_timeout).filter(|timeout| !timeout.is_zero()),
     })
@@ -236,6 +244,7 @@ fn summary(restore: &Restore, report: ServerReport, started_at: i64) -> Summary 
             entries: entries(database.entries),
             left_out: database.left_out.into_iter().map(left_out).collect(),
             failed: database.failed.into_iter().map(failure).collect(),
+            missing: database.missing.into_iter().map(MissingSummary::from).collect(),
         }
     });
     let databases = databases.collect();
@@ -343,7 +352,8 @@ fn text(summary: &Summary) -> String {
     } else {
         let took = duration(summary.took);
         let failed = summary.databases.iter().any(|database| !database.failed.is_empty());
-        let in_part = if failed { " in part" } else { "" };
+        let lacks = summary.databases.iter().any(|database| !database.missing.is_empty());
+        let in_part = if failed || lacks { " in part" } else { "" };
         format!(
             "backup {id}{moment} is restored{in_part} into {into}: {what}, {read} read, in {took}"
         )

@@ -1,11 +1,99 @@
 //! A backup as `list` and `show` show it: the manifest's numbers under names that JSON keeps.
 
-use crate::output::{counted, rfc3339};
+use crate::output::{bytes, count, counted, printable, rfc3339};
 use pgkeep_engine::Lsn;
-use pgkeep_engine::repository::Backup;
+use pgkeep_engine::repository::{Backup, LostSpan, MissingRows, RowSpan};
 use pgkeep_format::manifest::BackupKind;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Rows of a table that damage takes, from 1 in the order in which they are stored.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct RowsSummary {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// Whether it is all of them; else some of them, and no others.
+    pub(super) exact: bool,
+}
+
+impl From<RowSpan> for RowsSummary {
+    fn from(rows: RowSpan) -> Self {
+        let RowSpan { first, last, exact } = rows;
+        Self { first, last, exact }
+    }
+}
+
+impl RowsSummary {
+    /// `rows 5 to 9`.
+    pub(super) fn text(&self) -> String {
+        let some = if self.exact { "" } else { "some of " };
+        let (first, last) = (count(self.first), count(self.last));
+        match self.first == self.last {
+            true => format!("row {first}"),
+            false => format!("{some}rows {first} to {last}"),
+        }
+    }
+}
+
+/// Chunks of a stream that damage takes, from 1.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct ChunksSummary {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// How many the stream has.
+    pub(super) of: u64,
+}
+
+impl From<LostSpan> for ChunksSummary {
+    fn from(lost: LostSpan) -> Self {
+        Self { first: lost.first_chunk, last: lost.last_chunk, of: lost.chunks }
+    }
+}
+
+/// Rows of a table that could not be had.
+#[derive(Debug, Serialize)]
+pub(super) struct MissingSummary {
+    pub(super) table: String,
+    pub(super) rows: u64,
+    pub(super) plain_bytes: u64,
+    pub(super) spans: Vec<SpanSummary>,
+}
+
+/// Where rows are missing.
+#[derive(Debug, Serialize)]
+pub(super) struct SpanSummary {
+    pub(super) chunks: ChunksSummary,
+    pub(super) rows: Option<RowsSummary>,
+}
+
+impl From<MissingRows> for MissingSummary {
+    fn from(missing: MissingRows) -> Self {
+        let span = |lost: LostSpan| SpanSummary {
+            chunks: lost.into(),
+            rows: lost.rows.map(RowsSummary::from),
+        };
+        Self {
+            table: missing.table,
+            rows: missing.rows,
+            plain_bytes: missing.bytes,
+            spans: missing.spans.into_iter().map(span).collect(),
+        }
+    }
+}
+
+impl MissingSummary {
+    /// A line: `table app.jobs lacks 12 rows, 1.23 kB: rows 5 to 16`.
+    pub(super) fn text(&self) -> String {
+        let spans = self.spans.iter().map(|span| match &span.rows {
+            Some(rows) => rows.text(),
+            None => format!("chunks {} to {}", span.chunks.first, span.chunks.last),
+        });
+        let spans: Vec<String> = spans.collect();
+        let (rows, bytes) = (counted(self.rows, "row"), bytes(self.plain_bytes));
+        let text = format!("table {} lacks {rows}, {bytes}: {}", self.table, spans.join(", "));
+        format!("{}\n", printable(&text))
+    }
+}
 
 /// The line of a backup.
 #[derive(Debug, Serialize)]

@@ -11,7 +11,6 @@
 //! durable before the manifest is written; a run that stops anywhere leaves a repository
 //! as good as before, and packs that the next run uses.
 
-mod chunks;
 mod plan;
 mod rows;
 mod source;
@@ -22,11 +21,10 @@ pub use source::Databases;
 use crate::catalog::{self, Selection};
 use crate::postgres::{Address, Host, Session, Settings, SnapshotOptions};
 use crate::progress::{Event, Interrupt, Progress};
-use crate::repository::{FinishedBackup, Packer, Repository, WriteRun};
+use crate::repository::{ChunkWriter, FinishedBackup, PACK_TARGET, Packer, Repository, WriteRun};
 use crate::seal::{Sealer, random, series_id};
 use crate::store::SingleFileWriter;
 use crate::{Error, ErrorKind, Result, clock};
-use chunks::ChunkWriter;
 use pgkeep_format::entry::Entry;
 use pgkeep_format::id::BackupId;
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
@@ -38,8 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use streams::Streams;
 
-/// Bytes of a pack in a repository.
-const PACK_TARGET: u64 = 64 << 20;
 /// Bytes of a pack in a single file, which is held in memory until it is whole.
 const PACK_TARGET_SINGLE_FILE: u64 = 16 << 20;
 

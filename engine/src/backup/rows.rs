@@ -2,11 +2,11 @@
 //! part of a table after the other.
 
 use super::BackupOptions;
-use super::chunks::ChunkWriter;
 use super::plan::{self, Item};
 use crate::catalog::Catalog;
 use crate::postgres::{Snapshot, WireSession};
 use crate::progress::{Event, Progress};
+use crate::repository::ChunkWriter;
 use crate::seal::{Chunk, Cutter};
 use crate::{Error, ErrorKind, Result};
 use futures_util::StreamExt;

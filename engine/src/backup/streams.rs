@@ -2,22 +2,15 @@
 //! of their rows, after its rows.
 
 use super::TableReport;
-use super::chunks::ChunkWriter;
 use super::rows::CopiedTable;
 use crate::catalog::Catalog;
-use crate::seal::{Chunk, Cutter};
+use crate::repository::ChunkWriter;
+use crate::seal::Cutter;
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::cbor;
 use pgkeep_format::entry::Entry;
 use pgkeep_format::frame::FrameType;
-use pgkeep_format::limits::INLINE_CHUNKS_MAX;
-use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
-
-/// References of one list at the least and at the most. Between, a list ends where an id
-/// says so, about every thousand, so that one changed chunk changes one list.
-const LIST_MIN: usize = 64;
-const LIST_MAX: usize = 8192;
-const LIST_CUT_MASK: u16 = 0x3ff;
+use pgkeep_format::stream::{ChunkReference, Stream};
 
 /// The streams of a backup so far.
 pub(super) struct Streams<'a> {
@@ -82,45 +75,7 @@ impl<'a> Streams<'a> {
     async fn add(&mut self, frame_type: FrameType, references: &[ChunkReference]) -> Result<u32> {
         let position = u32::try_from(self.list.len())
             .map_err(|_| Error::new(ErrorKind::Internal, "backup has too many streams"))?;
-        self.list.push(stream(self.writer, frame_type, references).await?);
+        self.list.push(self.writer.stream(frame_type, references).await?);
         Ok(position)
     }
-}
-
-async fn stream(
-    writer: &ChunkWriter,
-    frame_type: FrameType,
-    references: &[ChunkReference],
-) -> Result<Stream> {
-    let mut stream = Stream {
-        frame_type: frame_type.code(),
-        chunks: references.len() as u64,
-        ..Stream::default()
-    };
-    if references.len() <= INLINE_CHUNKS_MAX {
-        stream.inline = encode_references(references);
-        return Ok(stream);
-    }
-    for list in lists(references) {
-        let chunk = Chunk { plain: encode_references(list), rows: 0, row_continues: false };
-        stream.lists.push(writer.write(FrameType::List, chunk).await?.id);
-    }
-    Ok(stream)
-}
-
-fn lists(references: &[ChunkReference]) -> Vec<&[ChunkReference]> {
-    let mut lists = Vec::new();
-    let mut start = 0;
-    for (at, reference) in references.iter().enumerate() {
-        let len = at + 1 - start;
-        let mark = u16::from_le_bytes([reference.id.0[0], reference.id.0[1]]);
-        if len >= LIST_MAX || (len >= LIST_MIN && mark & LIST_CUT_MASK == 0) {
-            lists.push(&references[start..=at]);
-            start = at + 1;
-        }
-    }
-    if start < references.len() {
-        lists.push(&references[start..]);
-    }
-    lists
 }

@@ -21,14 +21,14 @@ pub use sql::{RestrictKey, RowStatements, SqlOptions};
 
 use crate::catalog::{Selection, Turn, forget_storage, select_entries, turn};
 use crate::progress::{Event, Interrupt, Progress};
-use crate::repository::{Backup, ChunkReader, Repository};
+use crate::repository::{Backup, ChunkReader, MissingRows, Repository};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Entry, Section};
 use pgkeep_format::manifest::Database;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +58,13 @@ pub struct ExportOptions {
     pub selection: Selection,
     /// How.
     pub format: ExportFormat,
+    /// Goes on without chunks of rows that cannot be read, and says what is missing. Definitions
+    /// must be whole all the same.
+    pub allow_damage: bool,
 }
 
 /// What was written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExportReport {
     /// Entries.
     pub entries: u64,
@@ -69,6 +72,8 @@ pub struct ExportReport {
     pub tables: u64,
     /// Rows.
     pub rows: u64,
+    /// Rows that are missing, with `allow_damage`.
+    pub missing: Vec<MissingRows>,
 }
 
 /// What all parts of an export share.
@@ -81,6 +86,8 @@ struct Export<'a> {
     /// Positions of the entries to write.
     selected: BTreeSet<usize>,
     progress: &'a Arc<dyn Progress>,
+    /// Rows that are missing so far; absent where none may be.
+    missing: Option<Mutex<Vec<MissingRows>>>,
 }
 
 /// Writes what `options` select of `backup`.
@@ -119,10 +126,12 @@ async fn export(
     let selection = &options.selection;
     forget_storage(&mut entries, selection);
     let selected = select_entries(&entries, selection)?;
-    let export = Export { reader, backup, database, entries, selection, selected, progress };
+    let missing = options.allow_damage.then(Mutex::default);
+    let export =
+        Export { reader, backup, database, entries, selection, selected, progress, missing };
     export.plan();
     progress.event(Event::Phase("writing".to_owned()));
-    match (&options.format, output) {
+    let mut report = match (&options.format, output) {
         (ExportFormat::Sql(options), ExportOutput::Stream(mut output)) => {
             sql::write(&export, options, output.as_mut()).await
         }
@@ -137,10 +146,26 @@ async fn export(
             let message = "a directory cannot be written to a stream";
             Err(Error::new(ErrorKind::Usage, message).hint("Name one: --output DIR"))
         }
-    }
+    }?;
+    report.missing = export.missing().unwrap_or_default();
+    let rows = report.missing.iter().map(|missing| missing.rows).sum();
+    report.rows = report.rows.saturating_sub(rows);
+    Ok(report)
 }
 
 impl Export<'_> {
+    /// What is missing so far; absent where nothing may be.
+    fn missing(&self) -> Option<Vec<MissingRows>> {
+        let missing = self.missing.as_ref()?;
+        Some(missing.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn note_missing(&self, rows: MissingRows) {
+        if let Some(missing) = &self.missing {
+            missing.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+        }
+    }
+
     /// Tells how much there is to do.
     fn plan(&self) {
         let data = self.selected.iter().filter_map(|at| self.entries[*at].data.as_ref());

@@ -4,6 +4,7 @@
 
 use super::Export;
 use crate::progress::Event;
+use crate::repository::{RowsSeen, WholeRows};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::FrameType;
@@ -30,19 +31,60 @@ impl Export<'_> {
         };
         self.progress.event(Event::TableStarted { table: table.clone() });
         let mut check = RowCheck::new(data.columns.len());
-        for reference in self.reader.references(stream).await? {
-            let opened = self.reader.read(&reference.id, FrameType::Rows).await?;
+        let allows_damage = self.missing.is_some();
+        let references = match allows_damage {
+            true => self.reader.references_left(stream).await?,
+            false => self.reader.references(stream).await.map_err(names_the_option)?,
+        };
+        let mut seen = RowsSeen::new(&references, data.rows, data.bytes);
+        let mut whole = WholeRows::new(&self.reader, &references);
+        for (at, reference) in references.iter().enumerate() {
+            let plain = match self.reader.read(&reference.id, FrameType::Rows).await {
+                Ok(opened) => opened.plain,
+                Err(error) if allows_damage && error.kind() == ErrorKind::Damaged => {
+                    whole.take(at, None).await?;
+                    seen.lost(at);
+                    self.tell_lost(&table, at, &error);
+                    continue;
+                }
+                Err(error) => return Err(names_the_option(error)),
+            };
+            let kept = match allows_damage {
+                true => &plain[whole.take(at, Some(&plain)).await?],
+                false => &plain,
+            };
+            seen.read(at, &plain, kept);
             let stored = self.reader.locate(&reference.id)?.frame_len();
             let before = check.rows;
-            check.check(&opened.plain).map_err(|error| of_table(&table, error))?;
-            each(&opened.plain)?;
-            let (rows, bytes) = (check.rows - before, opened.plain.len() as u64);
+            check.check(kept).map_err(|error| of_table(&table, error))?;
+            each(kept)?;
+            let (rows, bytes) = (check.rows - before, kept.len() as u64);
             self.progress.event(Event::Advanced { rows, bytes, stored });
         }
-        check.end(data.rows).map_err(|error| of_table(&table, error))?;
+        let missing = seen.missing(table.clone());
+        let expected = data.rows.saturating_sub(missing.as_ref().map_or(0, |it| it.rows));
+        check.end(expected).map_err(|error| of_table(&table, error))?;
+        if let Some(missing) = missing {
+            self.note_missing(missing);
+        }
         let (rows, bytes) = (data.rows, data.bytes);
         self.progress.event(Event::TableFinished { table, rows, bytes });
         Ok(())
+    }
+
+    fn tell_lost(&self, table: &str, at: usize, error: &Error) {
+        let warning = format!("chunk {} of table \"{table}\" is left out: {error}", at + 1);
+        self.progress.event(Event::Warning(warning));
+    }
+}
+
+/// Says how to go on without what is damaged.
+fn names_the_option(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Damaged => {
+            error.hint("Write what is left, and be told what is missing: --allow-damage")
+        }
+        _ => error,
     }
 }
 

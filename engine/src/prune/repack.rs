@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::packs::{Pack, Packs};
 use crate::progress::{Event, Progress};
-use crate::repository::{NewFrame, Packer, Repository};
+use crate::repository::{NewFrame, PACK_TARGET, Packer, Repository};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::{FrameHeader, HEADER_LEN};
 use pgkeep_format::id::PackId;
@@ -11,8 +11,6 @@ use pgkeep_format::name::ObjectName;
 use pgkeep_format::pack::FooterEntry;
 use std::sync::Arc;
 
-/// Bytes of a new pack.
-const PACK_TARGET: u64 = 64 << 20;
 /// Bytes that are read at a time, or one frame.
 const READ_TARGET: u64 = 8 << 20;
 

@@ -14,6 +14,7 @@ use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
 use pgkeep_format::object::ObjectType;
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, decode_footer};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Indexes that are read at the same time.
 const INDEXES_AT_ONCE: usize = 8;
@@ -44,6 +45,8 @@ impl Location {
 pub struct ChunkIndex {
     packs: Vec<PackId>,
     chunks: HashMap<ChunkId, Place>,
+    /// Further copies of chunks that lie in more than one pack, which few do.
+    copies: HashMap<ChunkId, Vec<Place>>,
 }
 
 /// A [`Location`] with the pack by its place in the list: there are many more chunks than
@@ -57,7 +60,8 @@ struct Place {
 }
 
 impl ChunkIndex {
-    /// What a reader can find: what indexes say, and the footers of all other packs.
+    /// What a reader can find: what indexes say, the footers of all other packs, and every copy of a
+    /// chunk.
     ///
     /// # Errors
     /// What reading the store gives. A pack that cannot be read is passed over: whoever
@@ -83,6 +87,8 @@ impl ChunkIndex {
         let mut index = Self::for_reading(repository).await?;
         index.chunks.retain(|_, place| place.frame_type == FrameType::List);
         index.chunks.shrink_to_fit();
+        let ChunkIndex { chunks, copies, .. } = &mut index;
+        copies.retain(|chunk, _| chunks.contains_key(chunk));
         Ok(index)
     }
 
@@ -115,20 +121,42 @@ impl ChunkIndex {
                 offset,
                 frame_type: entry.frame_type,
             };
-            self.chunks.entry(entry.chunk).or_insert(place);
+            match self.chunks.entry(entry.chunk) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(place);
+                }
+                Entry::Occupied(_) => {
+                    self.copies.entry(entry.chunk).or_default().push(place);
+                }
+            }
         }
     }
 
     /// Where a chunk lies.
     #[must_use]
     pub fn find(&self, chunk: &ChunkId) -> Option<Location> {
-        let place = self.chunks.get(chunk)?;
+        self.locate(self.chunks.get(chunk)?)
+    }
+
+    /// Where each copy of a chunk lies; [`ChunkIndex::find`] gives the first.
+    pub fn copies(&self, chunk: &ChunkId) -> impl Iterator<Item = Location> + Send + '_ {
+        let first = self.chunks.get(chunk);
+        let others = first.and_then(|_| self.copies.get(chunk)).into_iter().flatten();
+        first.into_iter().chain(others).filter_map(|place| self.locate(place))
+    }
+
+    fn locate(&self, place: &Place) -> Option<Location> {
         Some(Location {
             pack: *self.packs.get(place.pack as usize)?,
             offset: place.offset.into(),
             stored_len: place.stored_len,
             frame_type: place.frame_type,
         })
+    }
+
+    /// The packs that are known.
+    pub fn packs(&self) -> impl Iterator<Item = &PackId> {
+        self.packs.iter()
     }
 
     /// Number of chunks.

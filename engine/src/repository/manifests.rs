@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use pgkeep_format::cbor;
 use pgkeep_format::entry::Entry;
-use pgkeep_format::frame::{FrameHeader, FrameType};
+use pgkeep_format::frame::{FrameHeader, FrameType, Suite};
 use pgkeep_format::id::BackupId;
 use pgkeep_format::key::KeyMaterial;
 use pgkeep_format::manifest::{
@@ -91,16 +91,14 @@ impl Repository {
                 .hint("Use a newer version of pgkeep."));
         }
         let header = FrameHeader::decode(frame).map_err(damaged)?;
-        let sealed = match self.open_frame(header, Bytes::copy_from_slice(frame)).await {
-            Ok(opened) => {
-                let sealed: SealedPart =
-                    cbor::decode("manifest", &opened.plain).map_err(damaged)?;
-                sealed.validate().map_err(damaged)?;
-                Some(sealed)
-            }
-            // Whoever has no key still sees the clear part.
-            Err(error) if error.kind() == ErrorKind::WrongKey && !self.inner.keys.reads() => None,
-            Err(error) => return Err(error),
+        // Whoever has no key still sees the clear part.
+        let sealed = if header.suite != Suite::None && !self.inner.keys.reads() {
+            None
+        } else {
+            let opened = self.open_frame(header, Bytes::copy_from_slice(frame)).await?;
+            let sealed: SealedPart = cbor::decode("manifest", &opened.plain).map_err(damaged)?;
+            sealed.validate().map_err(damaged)?;
+            Some(sealed)
         };
         Ok(Backup { clear, sealed, manifest_len: body.len() as u64 })
     }

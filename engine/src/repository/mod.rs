@@ -11,28 +11,38 @@
 mod checks;
 mod chunks;
 mod credentials;
+mod damage;
 mod index;
 mod init;
 mod keys;
 mod known;
 mod lease;
+mod lists;
 mod manifests;
 mod packer;
 mod prune_lists;
+#[cfg(test)]
+pub(crate) mod sample;
 mod segments;
 mod signed;
+mod walk;
+mod whole_rows;
+mod writer;
 mod writing;
 
 pub use chunks::ChunkReader;
 pub use credentials::{Identity, WriterCredential};
+pub use damage::{ChunkState, LostSpan, MissingRows, RowSpan, RowsSeen, lost_spans};
 pub use index::{ChunkIndex, Location};
 pub(crate) use index::{indexed_packs, pack_lengths, read_index};
 pub use init::{InitOptions, Initialized, init};
 pub use known::KnownChunks;
 pub use lease::Lease;
 pub use manifests::{Backup, Backups, FinishedBackup};
-pub use packer::{NewFrame, Packed, Packer};
+pub use packer::{NewFrame, PACK_TARGET, Packed, Packer};
 pub use segments::Segment;
+pub use whole_rows::WholeRows;
+pub(crate) use writer::ChunkWriter;
 pub use writing::WriteRun;
 
 use crate::seal::{Secrets, SigningKey};

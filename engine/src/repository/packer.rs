@@ -22,6 +22,9 @@ use tokio::time::Instant;
 const PACKS_PER_INDEX: usize = 16;
 const INDEX_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Bytes of a pack, about.
+pub const PACK_TARGET: u64 = 64 << 20;
+
 /// A sealed frame on its way into a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFrame {

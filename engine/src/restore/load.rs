@@ -10,18 +10,18 @@ use crate::catalog::rows_target;
 use crate::fold::{Part, Passing, Recovery, TableFold};
 use crate::postgres::{CopyIn, WireSession, literal, qualified};
 use crate::progress::{Event, Progress};
-use crate::repository::{Backup, ChunkReader};
+use crate::repository::{Backup, ChunkReader, MissingRows, RowsSeen, WholeRows};
 use crate::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
-use pgkeep_format::stream::ChunkReference;
-use std::collections::HashMap;
+use pgkeep_format::stream::{ChunkReference, Stream};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
 /// Chunks of one group: some 64 MiB of rows.
@@ -34,6 +34,8 @@ const CHUNKS_AHEAD: usize = 2;
 pub(super) struct Group {
     first: bool,
     what: What,
+    /// Where in the table its chunks begin.
+    start: usize,
     chunks: Vec<ChunkReference>,
 }
 
@@ -72,6 +74,34 @@ pub(super) struct Loader {
     /// Of tables with changes, by the entry of their rows.
     folds: HashMap<usize, Arc<Folded>>,
     rows: Arc<AtomicU64>,
+    seen: Arc<Seen>,
+}
+
+/// What was read of each table, by the entry of its rows; kept only where damage is allowed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    allows_damage: bool,
+    tables: Mutex<BTreeMap<usize, RowsSeen>>,
+}
+
+impl Seen {
+    /// What is missing of the rows of all tables.
+    pub(super) fn missing(&self, entries: &[Entry]) -> Vec<MissingRows> {
+        let tables = self.lock();
+        let missing = tables.iter().filter_map(|(at, seen)| seen.missing(full_name(&entries[*at])));
+        missing.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, RowsSeen>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn full_name(entry: &Entry) -> String {
+    match &entry.schema {
+        Some(schema) => format!("{schema}.{}", entry.name),
+        None => entry.name.clone(),
+    }
 }
 
 /// A table with changes, and what became of its rows once somebody needs it.
@@ -103,7 +133,18 @@ impl Loader {
             bases: HashMap::new(),
             folds: HashMap::new(),
             rows: Arc::default(),
+            seen: Arc::default(),
         })
+    }
+
+    /// Goes on without chunks that cannot be read, and remembers what is missing.
+    pub(super) fn allow_damage(&mut self) {
+        self.seen = Arc::new(Seen { allows_damage: true, ..Seen::default() });
+    }
+
+    /// What was read of each table.
+    pub(super) fn seen(&self) -> Arc<Seen> {
+        self.seen.clone()
     }
 
     /// Lets rows become what changes make of them.
@@ -133,11 +174,11 @@ impl Loader {
         if fold.fits() {
             for from in (0..fold.units()).step_by(GROUP_CHUNKS) {
                 let what = What::Changed(from, from + GROUP_CHUNKS);
-                groups.push(Group { first: false, what, chunks: Vec::new() });
+                groups.push(Group { first: false, what, start: 0, chunks: Vec::new() });
             }
         } else {
             let chunks = groups.into_iter().flat_map(|group| group.chunks).collect();
-            groups = vec![Group { first: true, what: What::InParts, chunks }];
+            groups = vec![Group { first: true, what: What::InParts, start: 0, chunks }];
         }
         self.folds.insert(position, Arc::new(Folded { fold, whole: OnceCell::new() }));
         Ok(groups)
@@ -145,14 +186,27 @@ impl Loader {
 
     async fn groups_of_backup(&self, position: usize) -> Result<Vec<Group>> {
         let data = self.data(position)?;
-        let stream = match (&self.recovery, data.table) {
+        let (stream, data) = match (&self.recovery, data.table) {
             (Some(_), Some(table)) => match self.bases.get(&table) {
-                Some(base) => &base.stream,
+                Some(base) => (&base.stream, &base.data),
                 None => return Ok(groups(&[])),
             },
-            _ => self.backup.stream(data.stream)?,
+            _ => (self.backup.stream(data.stream)?, data),
         };
-        Ok(groups(&self.reader.references(stream).await?))
+        let references = self.references(stream, data).await?;
+        if self.seen.allows_damage {
+            let seen = RowsSeen::new(&references, data.rows, data.bytes);
+            self.seen.lock().insert(position, seen);
+        }
+        Ok(groups(&references))
+    }
+
+    async fn references(&self, stream: &Stream, data: &Data) -> Result<Vec<ChunkReference>> {
+        // Only in this encoding a row is told from the next one.
+        if self.seen.allows_damage && data.encoding == RowEncoding::CopyText {
+            return self.reader.references_left(stream).await;
+        }
+        self.reader.references(stream).await.map_err(names_the_option)
     }
 
     fn data(&self, position: usize) -> Result<&Data> {
@@ -239,13 +293,13 @@ impl Loader {
     /// Writes the rows of a group.
     async fn write(&self, position: usize, group: &Group, sink: &mut Sink<'_, '_>) -> Result<()> {
         let Some(folded) = self.folds.get(&position) else {
-            return self.pass(&group.chunks, None, sink).await;
+            return self.pass(position, group, None, sink).await;
         };
         if group.what == What::InParts {
             let mut parts = folded.fold.parts();
             while let Some(part) = parts.next().await? {
                 write_changed(&part, part.units(), sink).await?;
-                self.pass(&group.chunks, Some(&part), sink).await?;
+                self.pass(position, group, Some(&part), sink).await?;
             }
             return Ok(());
         }
@@ -255,14 +309,15 @@ impl Loader {
                 let units = part.units();
                 write_changed(part, from.max(units.start)..to.min(units.end), sink).await
             }
-            _ => self.pass(&group.chunks, Some(part), sink).await,
+            _ => self.pass(position, group, Some(part), sink).await,
         }
     }
 
     /// Writes the rows of chunks, or what they have become.
     async fn pass(
         &self,
-        chunks: &[ChunkReference],
+        position: usize,
+        group: &Group,
         part: Option<&Part>,
         sink: &mut Sink<'_, '_>,
     ) -> Result<()> {
@@ -270,21 +325,69 @@ impl Loader {
             return Ok(());
         }
         let reads: Vec<_> =
-            chunks.iter().map(|reference| read(self.reader.clone(), *reference)).collect();
-        let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD);
+            group.chunks.iter().map(|reference| read(self.reader.clone(), *reference)).collect();
+        let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD).enumerate();
+        let mut whole = WholeRows::new(&self.reader, &group.chunks);
         let mut passing = Passing::default();
         let mut rows = Vec::new();
-        while let Some(chunk) = chunks.next().await {
-            let (plain, stored) = chunk?;
+        while let Some((at, chunk)) = chunks.next().await {
+            let (plain, stored) = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) if self.goes_on_without(position, &error) => {
+                    whole.take(at, None).await?;
+                    self.note_lost(position, group.start + at, &error, sink.progress);
+                    continue;
+                }
+                Err(error) => return Err(names_the_option(error)),
+            };
+            let plain = match self.seen.allows_damage {
+                true => self.whole(position, group.start, at, &plain, &mut whole).await?,
+                false => &plain,
+            };
             let Some(part) = part else {
-                sink.write(&plain, stored).await?;
+                sink.write(plain, stored).await?;
                 continue;
             };
             rows.clear();
-            part.pass(&plain, &mut passing, &mut rows)?;
+            part.pass(plain, &mut passing, &mut rows)?;
             sink.write(&rows, stored).await?;
         }
         passing.end()
+    }
+
+    /// What is whole of the rows of a chunk.
+    async fn whole<'p>(
+        &self,
+        position: usize,
+        start: usize,
+        at: usize,
+        plain: &'p [u8],
+        whole: &mut WholeRows<'_>,
+    ) -> Result<&'p [u8]> {
+        let kept = &plain[whole.take(at, Some(plain)).await?];
+        if let Some(seen) = self.seen.lock().get_mut(&position) {
+            seen.read(start + at, plain, kept);
+        }
+        Ok(kept)
+    }
+
+    fn goes_on_without(&self, position: usize, error: &Error) -> bool {
+        let is_text = self.data(position).is_ok_and(|it| it.encoding == RowEncoding::CopyText);
+        self.seen.allows_damage && is_text && error.kind() == ErrorKind::Damaged
+    }
+
+    fn note_lost(&self, position: usize, at: usize, error: &Error, progress: &Arc<dyn Progress>) {
+        let mut tables = self.seen.lock();
+        if !tables.get_mut(&position).is_some_and(|seen| seen.lost(at)) {
+            return;
+        }
+        let table = full_name(&self.entries[position]);
+        let warning = format!("chunk {} of table \"{table}\" is left out: {error}", at + 1);
+        progress.event(Event::Warning(warning));
+    }
+
+    fn is_damaged(&self, position: usize) -> bool {
+        self.seen.lock().get(&position).is_some_and(RowsSeen::is_damaged)
     }
 
     /// Checks, when all groups of an entry are loaded, that they are all there is.
@@ -292,6 +395,9 @@ impl Loader {
     /// # Errors
     /// [`ErrorKind::Damaged`] when they are not.
     pub(super) fn check(&self, position: usize, loaded: u64) -> Result<()> {
+        if self.is_damaged(position) {
+            return Ok(());
+        }
         if let Some(folded) = self.folds.get(&position) {
             return folded.whole.get().map_or(Ok(()), Part::check);
         }
@@ -303,6 +409,16 @@ impl Loader {
         let table = format!("{}.{}", entry.schema.as_deref().unwrap_or_default(), entry.name);
         let message = format!("table \"{table}\" has {loaded} rows, the backup says {expected}");
         Err(Error::new(ErrorKind::Damaged, message))
+    }
+}
+
+/// Says how to go on without what is damaged.
+fn names_the_option(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Damaged => {
+            error.hint("Restore what is left, and be told what is missing: --allow-damage")
+        }
+        _ => error,
     }
 }
 
@@ -375,13 +491,14 @@ fn groups(references: &[ChunkReference]) -> Vec<Group> {
             groups.push(Group {
                 first: start == 0,
                 what: What::Rows,
+                start,
                 chunks: references[start..=at].to_vec(),
             });
             start = at + 1;
         }
     }
     if groups.is_empty() {
-        groups.push(Group { first: true, what: What::Rows, chunks: Vec::new() });
+        groups.push(Group { first: true, what: What::Rows, start: 0, chunks: Vec::new() });
     }
     groups
 }

@@ -45,7 +45,7 @@ use crate::catalog::{Aspect, Provider, Selection, forget_storage, select_entries
 use crate::fold::Recovery;
 use crate::postgres::Settings;
 use crate::progress::{Event, Interrupt, Progress};
-use crate::repository::{Backup, ChunkReader, Repository};
+use crate::repository::{Backup, ChunkReader, MissingRows, Repository};
 use crate::{Error, ErrorKind, Result, clock};
 use analyze::Analyzed;
 use failures::Failures;
@@ -122,6 +122,9 @@ pub struct RestoreOptions {
     /// Rows of all partitions go through the root of their partition tree; without it those that
     /// might belong to another partition on this server.
     pub load_via_partition_root: bool,
+    /// Goes on without chunks of rows that cannot be read, and says what is missing. Definitions and
+    /// changes must be whole all the same.
+    pub allow_damage: bool,
     /// The changes that lead from the backup to the moment that is restored; absent for the
     /// backup as it is.
     pub recovery: Option<Arc<Recovery>>,
@@ -149,6 +152,8 @@ pub struct RestoreReport {
     pub rows: u64,
     /// Bytes of these rows, plain.
     pub bytes: u64,
+    /// Rows that are missing, with `allow_damage`.
+    pub missing: Vec<MissingRows>,
     /// Tables that were analyzed at the end.
     pub analyzed: u64,
     /// When it began and was done, microseconds since 1970 UTC.
@@ -281,16 +286,20 @@ async fn restore(
         provider: options.selection.provider,
         major: target.major(),
     };
-    let (mut analyzed, mut loaded) = (0, None);
+    let (mut analyzed, mut loaded, mut missing) = (0, None, Vec::new());
     if !options.dry_run {
         let disables = checked && options.disable_triggers;
         let sessions = &run.sessions;
         let mut loader =
             Loader::new(&reader, backup, database, &entries, &rename, sessions, disables)?;
         loader.recover(options.recovery.as_ref(), bases);
-        let rows = loader.rows();
+        if options.allow_damage {
+            loader.allow_damage();
+        }
+        let (rows, seen) = (loader.rows(), loader.seen());
         let done = run.all(&target, &plan, loader, options).await?;
         loaded = Some(rows.load(Ordering::Relaxed));
+        missing = seen.missing(&entries);
         analyzed = done.tables;
         warnings.extend(done.warnings);
         warnings.extend(run.failures.forgiven());
@@ -306,6 +315,7 @@ async fn restore(
         tables,
         rows: loaded.unwrap_or(rows),
         bytes,
+        missing,
         analyzed,
         started_at,
         finished_at: clock::now_micros(),

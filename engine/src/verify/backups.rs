@@ -1,19 +1,22 @@
-//! Follows each backup from its manifest to its last chunk.
+//! Follows each backup from its manifest to its last chunk, and tells which rows damage takes.
 
-use super::packs::proven;
+use super::packs::counted;
 use super::{Findings, Problem, chain};
 use crate::progress::{Event, Progress};
-use crate::repository::{Backup, ChunkReader, Repository};
+use crate::repository::{
+    Backup, ChunkIndex, ChunkReader, ChunkState, LostSpan, Repository, lost_spans,
+};
 use crate::store::StoredObject;
 use crate::{Error, Result};
-use pgkeep_format::entry::{Entry, RowEncoding};
+use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::FrameType;
-use pgkeep_format::id::BackupId;
+use pgkeep_format::id::{BackupId, ChunkId};
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::stream::ChunkReference;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Follows all backups; their chunks were read before.
+/// Follows all backups; the packs of their chunks were read before, or some of them.
 pub(super) async fn verify_all(
     repository: &Repository,
     objects: &[StoredObject],
@@ -56,14 +59,10 @@ pub(super) async fn verify_alone(
             if findings.proven.contains_key(&reference.id) {
                 continue;
             }
-            let read = if repository.can_read() {
-                reader.read(&reference.id, frame_type).await.map(|opened| proven(&opened))
+            let read = if findings.opens {
+                reader.read(&reference.id, frame_type).await.map(|opened| Some(counted(&opened)))
             } else {
-                repository.check_chunk(&reader, &reference.id).await.map(|()| super::Proven {
-                    plain_len: 0,
-                    row_ends: 0,
-                    row_continues: None,
-                })
+                reader.frame(&reference.id).await.map(|_| None)
             };
             match read {
                 Ok(known) => {
@@ -74,102 +73,196 @@ pub(super) async fn verify_alone(
                     progress.event(Event::Advanced { rows: 0, bytes: len, stored: 0 });
                 }
                 Err(error) if error.is_of_store() => return Err(error),
-                Err(error) => findings.report.problems.push(Problem {
-                    object: ObjectName::Backup(id).to_string(),
-                    message: chain(&error),
-                    backup: Some(id),
-                    table: None,
-                }),
+                Err(error) => findings.harm(Harm::of(id), chain(&error)),
             }
         }
     }
+    // All that can be read was: what is not proven is damaged, wherever it lies.
+    let index = reader.index();
+    findings.read.extend(index.packs().copied());
     follow(&reader, &backup, findings).await
+}
+
+/// The rows of a stream.
+struct Table {
+    database: String,
+    /// `schema.table`.
+    name: String,
+    data: Data,
 }
 
 /// Compares what a backup refers to with the chunks that were proven.
 async fn follow(reader: &ChunkReader, backup: &Backup, findings: &mut Findings) -> Result<()> {
     let id = backup.clear.id;
-    let mut entries: Vec<Entry> = Vec::new();
-    for stream in entries_streams(backup) {
-        match reader.entries(backup, stream).await {
-            Ok(read) => entries.extend(read),
-            Err(error) if error.is_of_store() => return Err(error),
-            Err(error) => findings.harm(id, None, chain(&error)),
-        }
+    for key in backup.clear.keys.iter().filter(|key| !findings.keys.contains(key)) {
+        let message = format!("key {key} is lost, and what this backup sealed under it");
+        findings.report.problems.push(Harm::of(id).problem(message));
     }
+    let (tables, unreadable) = tables(reader, backup, findings).await?;
+    let index = reader.index();
     for (number, stream) in backup.clear.streams.iter().enumerate() {
         // A stream of a later version; whoever knows it, checks it.
-        if matches!(FrameType::from_code(stream.frame_type), Ok(FrameType::Ancillary(_))) {
+        let later = matches!(FrameType::from_code(stream.frame_type), Ok(FrameType::Ancillary(_)));
+        if later || unreadable.contains(&number) {
             continue;
         }
-        let entry = entries
-            .iter()
-            .find(|entry| entry.data.as_ref().is_some_and(|data| data.stream as usize == number));
-        let table = entry
-            .map(|entry| format!("{}.{}", entry.schema.as_deref().unwrap_or_default(), entry.name));
+        let table = tables.get(&number);
+        let harm = Harm { backup: id, table };
         match reader.references(stream).await {
-            Ok(references) => {
-                for message in compare(findings, entry, &references) {
-                    findings.harm(id, table.clone(), message);
-                }
-            }
+            Ok(references) => compare(findings, &index, &harm, &references),
             Err(error) if error.is_of_store() => return Err(error),
-            Err(error) => findings.harm(id, table, chain(&error)),
+            Err(error) => {
+                let message = format!("its list of chunks cannot be read: {}", chain(&error));
+                findings.harm(harm, message);
+            }
         }
     }
     findings.report.backups += 1;
     Ok(())
 }
 
-/// The streams that hold entries; none without the identity.
-fn entries_streams(backup: &Backup) -> Vec<u32> {
-    backup.sealed.as_ref().map_or_else(Vec::new, |sealed| {
-        let databases = sealed.databases.iter().map(|database| database.entries_stream);
-        databases.chain(sealed.globals_stream).collect()
-    })
+/// The tables of all streams of rows, and the streams of entries that cannot be read; none without
+/// the identity.
+async fn tables(
+    reader: &ChunkReader,
+    backup: &Backup,
+    findings: &mut Findings,
+) -> Result<(HashMap<usize, Table>, HashSet<usize>)> {
+    let (mut tables, mut unreadable) = (HashMap::new(), HashSet::new());
+    let Some(sealed) = &backup.sealed else { return Ok((tables, unreadable)) };
+    let databases = sealed.databases.iter().map(|it| (it.name.as_str(), it.entries_stream));
+    let globals = sealed.globals_stream.map(|stream| ("", stream));
+    for (database, stream) in databases.chain(globals) {
+        let error = match reader.entries(backup, stream).await {
+            Ok(entries) => {
+                let with_rows = entries.into_iter().filter_map(|mut entry| {
+                    let data = entry.data.take()?;
+                    let database = database.to_owned();
+                    Some((data.stream as usize, Table { database, name: full_name(entry), data }))
+                });
+                tables.extend(with_rows);
+                continue;
+            }
+            Err(error) => error,
+        };
+        if error.is_of_store() {
+            return Err(error);
+        }
+        let what = match database {
+            "" => "roles and tablespaces".to_owned(),
+            name => format!("definitions of database \"{name}\""),
+        };
+        let message = format!("{what} cannot be read: {}", chain(&error));
+        let mut problem = Harm::of(backup.clear.id).problem(message);
+        problem.database = Some(database.to_owned()).filter(|name| !name.is_empty());
+        findings.report.problems.push(problem);
+        unreadable.insert(stream as usize);
+    }
+    Ok((tables, unreadable))
 }
 
-/// What is wrong with a stream.
+fn full_name(entry: Entry) -> String {
+    match entry.schema {
+        Some(schema) => format!("{schema}.{}", entry.name),
+        None => entry.name,
+    }
+}
+
+/// Notes what is wrong with a stream.
 fn compare(
-    findings: &Findings,
-    entry: Option<&Entry>,
+    findings: &mut Findings,
+    index: &ChunkIndex,
+    harm: &Harm<'_>,
     references: &[ChunkReference],
-) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let (mut bytes, mut row_ends) = (0, 0);
-    for (place, reference) in references.iter().enumerate() {
-        match findings.proven.get(&reference.id) {
-            Some(proven) => {
-                bytes += u64::from(proven.plain_len);
-                row_ends += u64::from(proven.row_ends);
-                if proven.row_continues.is_some_and(|found| found != reference.row_continues) {
-                    wrong.push(format!("chunk {} is not cut as the backup says", reference.id));
+) {
+    let mut states = Vec::with_capacity(references.len());
+    let (mut bytes, mut rows, mut all_counted) = (0, 0, true);
+    for reference in references {
+        let counted = match findings.proven.get(&reference.id) {
+            Some(counted) => *counted,
+            None => {
+                all_counted = false;
+                if is_looked_up(findings, index, &reference.id) {
+                    findings.report.looked_up += 1;
+                    states.push(ChunkState::Uncounted);
+                } else {
+                    states.push(ChunkState::Lost);
                 }
+                continue;
             }
-            None => wrong.push(format!(
-                "chunk {} ({} of {}) is missing or damaged",
-                reference.id,
-                place + 1,
-                references.len()
-            )),
+        };
+        let Some(counted) = counted else {
+            all_counted = false;
+            states.push(ChunkState::Uncounted);
+            continue;
+        };
+        bytes += u64::from(counted.plain_len);
+        rows += u64::from(counted.row_ends);
+        states.push(ChunkState::Good(counted.row_ends.into()));
+        if counted.row_continues != reference.row_continues {
+            let message = format!("chunk {} is not cut as the backup says", reference.id);
+            findings.harm(harm.clone(), message);
         }
     }
-    let data = entry.and_then(|entry| entry.data.as_ref());
-    if let Some(data) = data.filter(|_| wrong.is_empty()) {
-        if bytes != data.bytes {
-            wrong.push(format!("rows have {bytes} bytes, the backup says {}", data.bytes));
-        }
-        // In this encoding a newline byte ends a row and is nowhere else.
-        if data.encoding == RowEncoding::CopyText && row_ends != data.rows {
-            wrong.push(format!("{row_ends} rows are there, the backup says {}", data.rows));
+    let data = harm.table.map(|table| &table.data);
+    // In this encoding a newline byte ends a row and is nowhere else.
+    let counts_rows = data.filter(|data| data.encoding == RowEncoding::CopyText);
+    for span in lost_spans(references, &states, counts_rows.map(|data| data.rows)) {
+        let mut problem = harm.problem(lost_text(&span));
+        problem.lost = Some(span);
+        findings.report.problems.push(problem);
+    }
+    let Some(data) = data.filter(|_| all_counted) else { return };
+    if bytes != data.bytes {
+        let message = format!("rows have {bytes} bytes, the backup says {}", data.bytes);
+        findings.harm(harm.clone(), message);
+    }
+    if counts_rows.is_some() && rows != data.rows {
+        let message = format!("{rows} rows are there, the backup says {}", data.rows);
+        findings.harm(harm.clone(), message);
+    }
+}
+
+/// Whether a chunk that was not proven lies in a pack that was not read.
+fn is_looked_up(findings: &Findings, index: &ChunkIndex, chunk: &ChunkId) -> bool {
+    index.copies(chunk).any(|location| !findings.read.contains(&location.pack))
+}
+
+fn lost_text(span: &LostSpan) -> String {
+    let LostSpan { first_chunk, last_chunk, chunks, .. } = span;
+    match first_chunk == last_chunk {
+        true => format!("chunk {first_chunk} of {chunks} is missing or damaged"),
+        false => format!("chunks {first_chunk} to {last_chunk} of {chunks} are missing or damaged"),
+    }
+}
+
+/// What a problem harms.
+#[derive(Clone)]
+struct Harm<'a> {
+    backup: BackupId,
+    table: Option<&'a Table>,
+}
+
+impl Harm<'_> {
+    /// A backup as a whole.
+    fn of(backup: BackupId) -> Self {
+        Self { backup, table: None }
+    }
+
+    fn problem(&self, message: String) -> Problem {
+        Problem {
+            object: ObjectName::Backup(self.backup).to_string(),
+            message,
+            backup: Some(self.backup),
+            database: self.table.map(|table| table.database.clone()),
+            table: self.table.map(|table| table.name.clone()),
+            ..Problem::default()
         }
     }
-    wrong
 }
 
 impl Findings {
-    fn harm(&mut self, backup: BackupId, table: Option<String>, message: String) {
-        let object = ObjectName::Backup(backup).to_string();
-        self.report.problems.push(Problem { object, message, backup: Some(backup), table });
+    fn harm(&mut self, harm: Harm<'_>, message: String) {
+        self.report.problems.push(harm.problem(message));
     }
 }

@@ -1,18 +1,19 @@
-//! Reads every pack from its first byte to its last.
+//! Reads packs from their first byte to their last: all, or some chosen at random.
 
-use super::{Findings, Proven};
+use super::{Counted, Findings, PacksRead, VerifyOptions};
 use crate::progress::{Event, Progress};
 use crate::repository::Repository;
-use crate::seal::Opened;
+use crate::seal::{Opened, random};
 use crate::store::StoredObject;
 use crate::{Error, ErrorKind, Result};
 use futures_util::{StreamExt, stream};
-use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN, Suite};
-use pgkeep_format::id::{ChunkId, PackId};
+use pgkeep_format::frame::FrameType;
+use pgkeep_format::id::{KeyId, PackId};
 use pgkeep_format::name::ObjectName;
-use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::FooterEntry;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Packs that are read at the same time.
 const PACKS_AT_ONCE: usize = 4;
@@ -20,38 +21,93 @@ const PACKS_AT_ONCE: usize = 4;
 /// What reading one pack gave.
 #[derive(Default)]
 struct PackFindings {
-    proven: Vec<(ChunkId, Proven)>,
+    proven: Vec<(FooterEntry, Option<Counted>)>,
     chunks: u64,
-    problems: Vec<Error>,
+    damaged: u64,
+    /// The first damaged chunk.
+    first: Option<Error>,
+}
+
+/// The packs to read. Where that is not all, or may not be, they come in an order of chance, so
+/// that in time each is read.
+pub(super) fn choose(
+    objects: &[StoredObject],
+    options: &VerifyOptions,
+) -> Result<Vec<StoredObject>> {
+    let packs = objects.iter().filter(|object| is_pack(&object.name)).copied();
+    if options.read_percent.is_none() && options.budget.is_none() {
+        return Ok(packs.collect());
+    }
+    let shuffled: Result<Vec<([u8; 8], StoredObject)>> =
+        packs.map(|pack| Ok((random()?, pack))).collect();
+    let mut shuffled = shuffled?;
+    shuffled.sort_unstable_by_key(|(chance, _)| *chance);
+    let percent = usize::from(options.read_percent.unwrap_or(100).min(100));
+    shuffled.truncate(shuffled.len().saturating_mul(percent).div_ceil(100));
+    Ok(shuffled.into_iter().map(|(_, pack)| pack).collect())
 }
 
 pub(super) async fn verify_all(
     repository: &Repository,
     objects: &[StoredObject],
+    chosen: &[StoredObject],
+    deadline: Option<Instant>,
     progress: &Arc<dyn Progress>,
     findings: &mut Findings,
 ) -> Result<()> {
-    let packs = objects.iter().filter(|object| is_pack(&object.name)).copied();
-    let checks = packs.map(|StoredObject { name, len }| {
-        let (repository, progress) = (repository.clone(), progress.clone());
+    let mut share = PacksRead::default();
+    for pack in objects.iter().filter(|object| is_pack(&object.name)) {
+        share.all += 1;
+        share.bytes += pack.len;
+    }
+    let (keys, opens) = (Arc::new(std::mem::take(&mut findings.keys)), findings.opens);
+    let checks = chosen.iter().copied().map(|StoredObject { name, len }| {
+        let (repository, progress, keys) = (repository.clone(), progress.clone(), keys.clone());
         async move {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            let pack = Pack { repository, name, len, keys, opens };
             let mut found = PackFindings::default();
-            let checked = verify_pack(&repository, name, len, &progress, &mut found).await;
-            (name, len, found, checked)
+            let checked = pack.verify(&progress, &mut found).await;
+            Some((name, len, found, checked))
         }
     });
     let mut checks = stream::iter(checks).buffer_unordered(PACKS_AT_ONCE);
-    while let Some((name, len, found, checked)) = checks.next().await {
-        findings.report.objects += 1;
-        findings.report.bytes += len;
-        findings.report.chunks += found.chunks;
-        findings.proven.extend(found.proven);
-        for problem in found.problems {
-            findings.note::<()>(&name, Err(problem))?;
-        }
+    while let Some(checked) = checks.next().await {
+        let Some((name, len, found, checked)) = checked else {
+            share.out_of_time = true;
+            continue;
+        };
+        share.read += 1;
+        share.bytes_read += len;
+        findings.add(&name, len, found);
         findings.note(&name, checked)?;
     }
+    drop(checks);
+    findings.keys = Arc::unwrap_or_clone(keys);
+    findings.report.packs = Some(share);
     Ok(())
+}
+
+impl Findings {
+    fn add(&mut self, name: &ObjectName, len: u64, found: PackFindings) {
+        let pack = pack_id(name);
+        self.read.insert(pack);
+        self.report.objects += 1;
+        self.report.bytes += len;
+        self.report.chunks += found.chunks;
+        for (entry, counted) in found.proven {
+            match name {
+                ObjectName::ChangePack(_) => {
+                    self.changes.insert((pack, entry.offset), entry.chunk);
+                }
+                _ => {
+                    self.proven.insert(entry.chunk, counted);
+                }
+            }
+        }
+    }
 }
 
 /// Whether an object is a pack, of rows and entries or of changes.
@@ -59,82 +115,62 @@ pub(super) fn is_pack(name: &ObjectName) -> bool {
     matches!(name, ObjectName::Pack(_) | ObjectName::ChangePack(_))
 }
 
-fn pack_id(name: &ObjectName) -> PackId {
+pub(super) fn pack_id(name: &ObjectName) -> PackId {
     match name {
         ObjectName::Pack(id) | ObjectName::ChangePack(id) => *id,
         _ => PackId::default(),
     }
 }
 
-async fn verify_pack(
-    repository: &Repository,
+/// A pack to read.
+struct Pack {
+    repository: Repository,
     name: ObjectName,
     len: u64,
-    progress: &Arc<dyn Progress>,
-    found: &mut PackFindings,
-) -> Result<()> {
-    let store = repository.store();
-    let header_len = (object::HEADER_LEN as u64).min(len);
-    let header = ObjectHeader::decode(&store.read(&name, 0..header_len).await?)
-        .map_err(|error| Error::undecodable("pack header", error))?;
-    if header.object_type != ObjectType::Pack || header.id != pack_id(&name).0 {
-        return Err(Error::new(ErrorKind::Damaged, "another object lies under the pack's name"));
-    }
-    if header.repository != repository.id() {
-        let message = format!("pack belongs to repository {}", header.repository);
-        return Err(Error::new(ErrorKind::Damaged, message));
-    }
-    let entries = repository.pack_footer(name, len).await?;
-    for entry in entries {
-        found.chunks += 1;
-        match verify_frame(repository, &name, &entry).await {
-            Ok(None) => {}
-            Ok(Some(proven)) => found.proven.push((entry.chunk, proven)),
-            Err(error) if error.is_of_store() => return Err(error),
-            Err(error) => {
-                let message = format!("chunk {} at byte {} is damaged", entry.chunk, entry.offset);
-                found.problems.push(Error::new(ErrorKind::Damaged, message).because(error));
+    keys: Arc<HashSet<KeyId>>,
+    opens: bool,
+}
+
+impl Pack {
+    async fn verify(&self, progress: &Arc<dyn Progress>, found: &mut PackFindings) -> Result<()> {
+        self.repository.check_pack_header(&self.name, self.len).await?;
+        for entry in self.repository.pack_footer(self.name, self.len).await? {
+            found.chunks += 1;
+            let keys = Some(&*self.keys);
+            match self.repository.check_frame(&self.name, &entry, keys, self.opens).await {
+                Ok(_) if matches!(entry.frame_type, FrameType::Ancillary(_)) => {}
+                Ok(frame) => found.proven.push((entry, frame.opened.as_ref().map(counted))),
+                Err(error) if error.is_of_store() || error.kind() == ErrorKind::NotFound => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    found.damaged += 1;
+                    found.first.get_or_insert_with(|| {
+                        let message =
+                            format!("chunk {} at byte {} is damaged", entry.chunk, entry.offset);
+                        Error::new(ErrorKind::Damaged, message).because(error)
+                    });
+                }
             }
+            progress.event(Event::Advanced { rows: 0, bytes: entry.frame_len(), stored: 0 });
         }
-        progress.event(Event::Advanced { rows: 0, bytes: entry.frame_len(), stored: 0 });
+        let Some(first) = found.first.take() else { return Ok(()) };
+        if found.damaged == 1 {
+            return Err(first);
+        }
+        let message =
+            format!("{} of {} chunks are damaged, the first", found.damaged, found.chunks);
+        Err(Error::new(ErrorKind::Damaged, message).because(first))
     }
-    Ok(())
 }
 
-/// Proves one frame; nothing where its type is of a later version.
-async fn verify_frame(
-    repository: &Repository,
-    name: &ObjectName,
-    entry: &FooterEntry,
-) -> Result<Option<Proven>> {
-    let range = entry.offset..entry.offset + entry.frame_len();
-    let frame = repository.store().read(name, range).await?;
-    let undecodable = |error| Error::undecodable("frame", error);
-    let header = FrameHeader::decode(&frame).map_err(undecodable)?;
-    let as_listed = header.chunk == entry.chunk
-        && header.frame_type == entry.frame_type
-        && header.stored_len == entry.stored_len;
-    if !as_listed {
-        return Err(Error::new(ErrorKind::Damaged, "frame is not the one that the footer lists"));
-    }
-    header.check_payload(&frame[HEADER_LEN..]).map_err(undecodable)?;
-    if matches!(header.frame_type, FrameType::Ancillary(_)) {
-        return Ok(None);
-    }
-    if header.suite != Suite::None && !repository.can_read() {
-        // The checksums are all that can be compared without a key.
-        return Ok(Some(Proven { plain_len: 0, row_ends: 0, row_continues: None }));
-    }
-    repository.open_frame(header, frame).await.map(|opened| Some(proven(&opened)))
-}
-
-pub(super) fn proven(opened: &Opened) -> Proven {
+pub(super) fn counted(opened: &Opened) -> Counted {
     // PLAIN_LEN_MAX keeps both within u32.
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let row_ends = opened.plain.iter().filter(|byte| **byte == b'\n').count();
-    Proven {
+    Counted {
         plain_len: count(opened.plain.len()),
         row_ends: count(row_ends),
-        row_continues: Some(opened.row_continues),
+        row_continues: opened.row_continues,
     }
 }

@@ -2,101 +2,22 @@
 
 use super::{VerifyOptions, VerifyReport, run};
 use crate::progress::{Progress, Silent, interrupt};
-use crate::repository::{
-    Access, FinishedBackup, Identity, InitOptions, NewFrame, Packer, Repository, WriterCredential,
-    init,
-};
-use crate::seal::{Sealer, chunk_id, series_id};
-use crate::store::MemoryStore;
+use crate::repository::sample::{ROWS, Sample};
+use crate::repository::{Access, LostSpan, RowSpan};
 use crate::{ErrorKind, Result};
-use bytes::Bytes;
-use pgkeep_format::cbor;
-use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
-use pgkeep_format::frame::FrameType;
-use pgkeep_format::id::{BackupId, ChunkId};
-use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Totals};
+use pgkeep_format::id::BackupId;
 use pgkeep_format::name::ObjectName;
-use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
 use std::sync::Arc;
 
-struct Small {
-    store: MemoryStore,
-    access: Access,
-}
-
-const ROWS: [&[u8]; 2] = [b"1\tone\n2\ttwo\n", b"3\tthree\n"];
-
-impl Small {
-    async fn new(encrypted: bool) -> Self {
-        let store = MemoryStore::default();
-        let options =
-            InitOptions { recipients: Vec::new(), encrypted, writer_name: "test".to_owned() };
-        let made = init(&store, &options).await.unwrap();
-        let access = Access {
-            identity: Some(Identity::parse(&made.identity).unwrap()),
-            writer: Some(WriterCredential::parse(&made.writer).unwrap()),
-        };
-        let small = Self { store, access };
-        small.back_up().await;
-        small
-    }
-
-    async fn open(&self) -> Result<Repository> {
-        Repository::open(Arc::new(self.store.clone()), self.access.clone()).await
-    }
-
-    /// Stores one table of three rows in two chunks, and its entry.
-    async fn back_up(&self) {
-        let repository = self.open().await.unwrap();
-        let secrets = repository.secrets().unwrap().clone();
-        let key = repository.new_data_key().await.unwrap().map(|(key, _)| key);
-        let keys = key.iter().map(|key| key.id).collect();
-        let sealer = Sealer::new(key);
-        let mut packer = Packer::new(&repository, 1 << 20);
-        let mut streams = Vec::new();
-        let entry = cbor::encode(&entry());
-        for (frame_type, chunks) in
-            [(FrameType::Rows, ROWS.to_vec()), (FrameType::Entries, vec![&entry[..]])]
-        {
-            let mut references = Vec::new();
-            for plain in chunks {
-                let chunk = chunk_id(&secrets, frame_type, 0, plain);
-                let bytes = sealer.seal(frame_type, chunk, false, plain).unwrap();
-                packer.add(NewFrame { chunk, frame_type, bytes }).await.unwrap();
-                references.push(ChunkReference { id: chunk, row_continues: false });
-            }
-            streams.push(Stream {
-                frame_type: frame_type.code(),
-                chunks: references.len() as u64,
-                inline: encode_references(&references),
-                lists: Vec::new(),
-            });
-        }
-        packer.finish().await.unwrap();
-        let clear = ClearPart {
-            id: BackupId([9; 16]),
-            features: Vec::new(),
-            kind: BackupKind::Logical,
-            series: series_id(&secrets, 1, "test"),
-            started_at: 1,
-            finished_at: 2,
-            lsn: 3,
-            program: "test".to_owned(),
-            tags: Vec::new(),
-            totals: Totals::default(),
-            keys,
-            streams,
-        };
-        let run = repository.begin_run().await.unwrap();
-        let backup = FinishedBackup { clear, sealed: sealed_part() };
-        run.publish(&backup, &sealer).await.unwrap();
-        run.end().await;
-    }
-
+impl Sample {
     async fn verify(&self) -> Result<VerifyReport> {
+        self.verify_with(&VerifyOptions::default()).await
+    }
+
+    async fn verify_with(&self, options: &VerifyOptions) -> Result<VerifyReport> {
         let progress: Arc<dyn Progress> = Arc::new(Silent);
         let (_keep, interrupt) = interrupt();
-        run(&self.open().await?, &VerifyOptions::default(), &progress, interrupt).await
+        run(&self.open().await?, options, &progress, interrupt).await
     }
 
     /// What is wrong, as texts; an error is one of them.
@@ -106,67 +27,12 @@ impl Small {
             Err(error) => vec![format!("{error:?}")],
         }
     }
-
-    fn objects(&self) -> Vec<(ObjectName, Bytes)> {
-        self.store.tamper(|objects| objects.iter().map(|(n, b)| (*n, b.clone())).collect())
-    }
-
-    fn replace(&self, name: ObjectName, bytes: impl Into<Bytes>) {
-        self.store.tamper(|objects| objects.insert(name, bytes.into()));
-    }
-}
-
-fn entry() -> Entry {
-    Entry {
-        kind: Kind::TableData.into(),
-        section: Section::Data,
-        schema: Some("public".to_owned()),
-        name: "numbers".to_owned(),
-        create: String::new(),
-        drop: None,
-        depends_on: Vec::new(),
-        belongs_to: None,
-        relation: None,
-        data: Some(Data {
-            stream: 0,
-            encoding: RowEncoding::CopyText,
-            columns: vec!["id".to_owned(), "name".to_owned()],
-            rows: 3,
-            bytes: ROWS.iter().map(|rows| rows.len() as u64).sum(),
-            table: None,
-            numbers: None,
-        }),
-        owner: None,
-        large_objects: None,
-        storage: None,
-    }
-}
-
-fn sealed_part() -> SealedPart {
-    SealedPart {
-        databases: vec![Database {
-            name: "test".to_owned(),
-            encoding: "UTF8".to_owned(),
-            snapshot: "739:742:739".to_owned(),
-            lsn: 3,
-            entries_stream: 1,
-            replayed: None,
-        }],
-        system_identifier: u64::MAX,
-        server_version: 180_004,
-        timeline: 1,
-        host: "127.0.0.1".to_owned(),
-        warnings: Vec::new(),
-        selection: Vec::new(),
-        globals_stream: None,
-        copied_tables: None,
-    }
 }
 
 #[tokio::test]
 async fn a_good_repository_has_no_problems_with_and_without_encryption() {
     for encrypted in [true, false] {
-        let small = Small::new(encrypted).await;
+        let small = Sample::with_backup(encrypted).await;
         let report = small.verify().await.unwrap();
         assert_eq!(report.problems, []);
         assert_eq!((report.backups, report.chunks), (1, 3));
@@ -174,7 +40,7 @@ async fn a_good_repository_has_no_problems_with_and_without_encryption() {
 }
 
 async fn every_flipped_bit_is_found(encrypted: bool) {
-    let small = Small::new(encrypted).await;
+    let small = Sample::with_backup(encrypted).await;
     for (name, bytes) in small.objects() {
         for at in 0..bytes.len() {
             for bit in 0..8 {
@@ -201,7 +67,7 @@ async fn every_flipped_bit_of_a_plain_repository_is_found() {
 
 #[tokio::test]
 async fn an_object_that_is_cut_off_lengthened_or_gone_is_found() {
-    let small = Small::new(true).await;
+    let small = Sample::with_backup(true).await;
     for (name, bytes) in small.objects() {
         for len in 0..bytes.len() {
             small.replace(name, bytes.slice(..len));
@@ -221,8 +87,8 @@ async fn an_object_that_is_cut_off_lengthened_or_gone_is_found() {
 
 #[tokio::test]
 async fn a_pack_or_manifest_of_another_repository_is_refused() {
-    let (small, other) = (Small::new(true).await, Small::new(true).await);
-    let of = |small: &Small, wanted: fn(&ObjectName) -> bool| {
+    let (small, other) = (Sample::with_backup(true).await, Sample::with_backup(true).await);
+    let of = |small: &Sample, wanted: fn(&ObjectName) -> bool| {
         small.objects().into_iter().find(|(name, _)| wanted(name)).unwrap()
     };
     let wanted: [fn(&ObjectName) -> bool; 3] = [
@@ -246,22 +112,22 @@ async fn a_pack_or_manifest_of_another_repository_is_refused() {
 
 #[tokio::test]
 async fn keys_of_another_repository_open_nothing() {
-    let (mut small, other) = (Small::new(true).await, Small::new(true).await);
+    let (mut small, other) = (Sample::with_backup(true).await, Sample::with_backup(true).await);
     small.access = other.access.clone();
     assert_eq!(small.open().await.unwrap_err().kind(), ErrorKind::WrongKey);
     // The right repository's name on the wrong age key.
     let mut identity = other.access.identity.clone().unwrap();
-    let small = Small::new(true).await;
+    let small = Sample::with_backup(true).await;
     let own = small.access.identity.clone().unwrap();
     (identity.repository, identity.owner) = (own.repository, own.owner);
-    let small = Small { access: Access { identity: Some(identity), writer: None }, ..small };
+    let small = Sample { access: Access { identity: Some(identity), writer: None }, ..small };
     assert_eq!(small.open().await.unwrap_err().kind(), ErrorKind::WrongKey);
 }
 
 #[tokio::test]
 async fn without_the_identity_checksums_are_compared_and_nothing_is_read() {
-    let small = Small::new(true).await;
-    let small = Small { access: Access { identity: None, ..small.access }, ..small };
+    let small = Sample::with_backup(true).await;
+    let small = Sample { access: Access { identity: None, ..small.access }, ..small };
     let report = small.verify().await.unwrap();
     assert_eq!((report.problems, report.unsealed), (vec![], false));
     let repository = small.open().await.unwrap();
@@ -277,16 +143,126 @@ async fn without_the_identity_checksums_are_compared_and_nothing_is_read() {
 
 #[tokio::test]
 async fn a_lost_chunk_is_told_with_the_backup_and_table_that_miss_it() {
-    let small = Small::new(true).await;
-    let secrets = small.access.writer.as_ref().unwrap().secrets.clone();
-    let lost: ChunkId = chunk_id(&secrets, FrameType::Rows, 0, ROWS[1]);
-    let (name, bytes) =
-        small.objects().into_iter().find(|(name, _)| matches!(name, ObjectName::Pack(_))).unwrap();
-    let at = bytes.windows(32).position(|window| window == lost.0).unwrap();
-    let mut changed = bytes.to_vec();
-    changed[at + 70] ^= 1;
-    small.replace(name, changed);
+    let small = Sample::with_backup(true).await;
+    small.rot(&small.id_of(ROWS[1]));
     let report = small.verify().await.unwrap();
     let harmed = report.problems.iter().find(|problem| problem.backup == Some(BackupId([9; 16])));
     assert_eq!(harmed.and_then(|problem| problem.table.as_deref()), Some("public.numbers"));
+}
+
+#[tokio::test]
+async fn damage_is_told_with_the_rows_that_it_takes() {
+    let rows: Vec<Vec<u8>> =
+        (0..40).map(|n| format!("{n}\ta\n{n}\tb\n{n}\tc\n").into_bytes()).collect();
+    let sample = Sample::new(true).await;
+    sample.back_up(9, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    sample.rot(&sample.id_of(&rows[20]));
+    sample.rot(&sample.id_of(&rows[21]));
+    let report = sample.verify().await.unwrap();
+    let lost: Vec<_> = report.problems.iter().filter_map(|problem| problem.lost).collect();
+    let rows = Some(RowSpan { first: 61, last: 66, exact: true });
+    assert_eq!(lost, [LostSpan { first_chunk: 21, last_chunk: 22, chunks: 40, rows }]);
+    let harmed = report.problems.iter().find(|problem| problem.lost.is_some()).unwrap();
+    assert_eq!(harmed.database.as_deref(), Some("test"));
+    assert_eq!(harmed.table.as_deref(), Some("public.numbers"));
+    assert_eq!(report.problems.len(), 2, "the pack and what it harms: {:?}", report.problems);
+}
+
+#[tokio::test]
+async fn a_share_of_the_packs_is_read_and_the_rest_looked_up() {
+    let sample = Sample::new(true).await;
+    for id in 1..=10 {
+        // Of other lengths, so that no two have the same entries.
+        sample.back_up(id, &[format!("{id}\t{}\n", "x".repeat(id.into())).as_bytes()]).await;
+    }
+    for _ in 0..40 {
+        let options = VerifyOptions { read_percent: Some(25), ..VerifyOptions::default() };
+        let report = sample.verify_with(&options).await.unwrap();
+        assert_eq!(report.problems, []);
+        let packs = report.packs.unwrap();
+        assert_eq!((packs.read, packs.all, packs.out_of_time), (3, 10, false));
+        // One of ten backups has its rows and its entries in each pack.
+        assert_eq!((report.chunks, report.looked_up, report.backups), (6, 14, 10));
+    }
+    let none = VerifyOptions { read_percent: Some(0), ..VerifyOptions::default() };
+    let report = sample.verify_with(&none).await.unwrap();
+    assert_eq!((report.chunks, report.looked_up), (0, 20));
+    // What is gone is found without reading a pack.
+    sample.remove(&sample.packs()[0].0);
+    assert!(!sample.verify_with(&none).await.unwrap().problems.is_empty());
+    assert_eq!(sample.problems_of_harm(&none).await, 1);
+}
+
+impl Sample {
+    /// How many backups are harmed.
+    async fn problems_of_harm(&self, options: &VerifyOptions) -> usize {
+        let problems = self.verify_with(options).await.unwrap().problems;
+        let harmed = problems.iter().filter_map(|problem| problem.backup);
+        harmed.collect::<std::collections::HashSet<_>>().len()
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_found_in_time_by_reading_a_share_each_day() {
+    let sample = Sample::new(true).await;
+    for id in 1..=10 {
+        sample.back_up(id, &[format!("{id}\tx\n").as_bytes()]).await;
+    }
+    sample.rot(&sample.id_of(b"4\tx\n"));
+    let options = VerifyOptions { read_percent: Some(20), ..VerifyOptions::default() };
+    for _ in 0..1000 {
+        if sample.problems_of_harm(&options).await > 0 {
+            return;
+        }
+    }
+    panic!("the damaged pack was never among those that were read");
+}
+
+#[tokio::test]
+async fn no_pack_is_begun_when_the_time_is_over() {
+    let sample = Sample::with_backup(true).await;
+    let options =
+        VerifyOptions { budget: Some(std::time::Duration::ZERO), ..VerifyOptions::default() };
+    let packs = sample.verify_with(&options).await.unwrap().packs.unwrap();
+    assert_eq!((packs.read, packs.all, packs.out_of_time), (0, 1, true));
+}
+
+#[tokio::test]
+async fn keyless_opens_no_chunk_and_still_finds_rot_and_names_the_table() {
+    let sample = Sample::with_backup(true).await;
+    let options = VerifyOptions { keyless: true, ..VerifyOptions::default() };
+    let report = sample.verify_with(&options).await.unwrap();
+    assert_eq!((report.problems, report.unsealed), (vec![], false));
+    sample.rot(&sample.id_of(ROWS[1]));
+    let report = sample.verify_with(&options).await.unwrap();
+    let harmed = report.problems.iter().find(|problem| problem.lost.is_some()).unwrap();
+    assert_eq!(harmed.table.as_deref(), Some("public.numbers"));
+}
+
+#[tokio::test]
+async fn a_damaged_key_object_is_no_loss_while_another_has_the_key() {
+    let sample = Sample::with_backup(true).await;
+    let repository = sample.open().await.unwrap();
+    let backup = repository.find("latest").await.unwrap();
+    let of_data = |name: &ObjectName| matches!(name, ObjectName::Key(key) if backup.clear.keys.contains(&key.id));
+    let (name, bytes) = sample.objects().into_iter().find(|(name, _)| of_data(name)).unwrap();
+    let ObjectName::Key(key) = name else { panic!("not a key") };
+    let damaged =
+        ObjectName::Key(pgkeep_format::name::KeyName { checksum: key.checksum ^ 1, ..key });
+    sample.replace(damaged, bytes);
+    let report = sample.verify().await.unwrap();
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+    assert!(report.problems[0].message.contains("nothing is lost"), "{:?}", report.problems);
+    assert_eq!(report.problems[0].backup, None);
+    // Without the good one it is a loss, and the backup is named.
+    sample.remove(&name);
+    let report = sample.verify().await.unwrap();
+    assert!(report.problems.iter().any(|problem| problem.message.contains("is lost")));
+    assert!(report.problems.iter().any(|problem| problem.backup == Some(BackupId([9; 16]))));
+    // Nor does it need the identity to be told.
+    let sample = Sample { access: Access { identity: None, ..sample.access }, ..sample };
+    let problems = sample.verify().await.unwrap().problems;
+    let of_backup = |problem: &&super::Problem| problem.backup == Some(BackupId([9; 16]));
+    let harmed = problems.iter().find(of_backup).unwrap();
+    assert!(harmed.message.contains("is lost"), "{problems:?}");
 }

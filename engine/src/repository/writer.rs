@@ -1,8 +1,8 @@
 //! From chunks to frames in packs: named, compared with what the repository has, and only
 //! where they are new compressed, sealed and sent to the packer.
 
+use super::{KnownChunks, NewFrame, Packed, Packer};
 use crate::progress::{Event, Progress};
-use crate::repository::{KnownChunks, NewFrame, Packed, Packer};
 use crate::seal::{Chunk, Sealer, Secrets, chunk_id};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::{FrameType, HEADER_LEN, InnerHeader};
@@ -18,7 +18,7 @@ const FRAMES_WAITING: usize = 4;
 
 /// Names, seals and passes on chunks; shared by all workers.
 #[derive(Clone)]
-pub(super) struct ChunkWriter {
+pub(crate) struct ChunkWriter {
     shared: Arc<Shared>,
     frames: mpsc::Sender<NewFrame>,
 }
@@ -39,14 +39,14 @@ struct Seen {
 
 /// What the chunks of a run came to, each chunk counted once.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) chunks: u64,
-    pub(super) new_chunks: u64,
-    pub(super) stored_bytes: u64,
+pub(crate) struct Counts {
+    pub(crate) chunks: u64,
+    pub(crate) new_chunks: u64,
+    pub(crate) stored_bytes: u64,
 }
 
 /// The task that writes packs; stops with its handle.
-pub(super) struct Packing(JoinHandle<Result<Packed>>);
+pub(crate) struct Packing(JoinHandle<Result<Packed>>);
 
 impl Drop for Packing {
     fn drop(&mut self) {
@@ -55,7 +55,7 @@ impl Drop for Packing {
 }
 
 impl ChunkWriter {
-    pub(super) fn begin(
+    pub(crate) fn begin(
         secrets: &Secrets,
         sealer: &Sealer,
         known: Arc<KnownChunks>,
@@ -79,13 +79,27 @@ impl ChunkWriter {
         (Self { shared: Arc::new(shared), frames }, Packing(packing))
     }
 
-    pub(super) fn secrets(&self) -> &Secrets {
+    pub(crate) fn secrets(&self) -> &Secrets {
         &self.shared.secrets
+    }
+
+    /// Whether a chunk of this name need not be written: the repository has it, or this run has taken
+    /// it on. It counts as referred to then.
+    pub(crate) fn has(&self, id: &ChunkId) -> bool {
+        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.chunks.contains(id) {
+            return true;
+        }
+        let Some(stored_len) = self.shared.known.find(id) else { return false };
+        seen.chunks.insert(*id);
+        seen.counts.chunks += 1;
+        seen.counts.stored_bytes += HEADER_LEN as u64 + u64::from(stored_len);
+        true
     }
 
     /// Stores a chunk unless it is there; returns its reference once its frame is on its
     /// way to a pack. The computation runs beside the caller, who may begin the next one.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         frame_type: FrameType,
         chunk: Chunk,
@@ -108,7 +122,7 @@ impl ChunkWriter {
 
     /// Ends the run: waits until all frames are durable. A failure of the packer is the
     /// cause of whatever failed in the workers, and is told in its place.
-    pub(super) async fn end<T>(
+    pub(crate) async fn end<T>(
         self,
         stored: Result<T>,
         mut packing: Packing,
