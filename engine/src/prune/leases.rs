@@ -46,9 +46,10 @@ impl Leases {
             .as_ref()
             .map(|leases| leases.iter().map(|lease| (lease.id, *lease)).collect::<HashMap<_, _>>());
         for (id, names) in &self.names {
+            let watches = list.packs.is_empty() && list.change_packs.is_empty();
             let concerns = |name: &LeaseName| match name.work {
-                Work::Chunks => !list.packs.is_empty(),
-                Work::Changes => !list.change_packs.is_empty(),
+                Work::Chunks => watches || !list.packs.is_empty(),
+                Work::Changes => watches || !list.change_packs.is_empty(),
             };
             // Without its beat 0 a lease is over.
             if !names.iter().any(|name| name.beat == 0 && concerns(name)) {
@@ -74,6 +75,11 @@ impl Leases {
         waits.seen.sort_unstable_by_key(|lease| lease.id);
         waits.dead.sort_unstable();
         waits
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// Takes leases away, beat 0 first: with it the lease is over.

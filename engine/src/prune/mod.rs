@@ -134,6 +134,7 @@ async fn prune(
     phase("removing");
     let ready = wait(repository, lists, options, &mut report).await?;
     sweep::sweep(repository, &ready, &mut live, &mut report).await?;
+    repository.store().remove_unfinished(options.dead_after).await?;
     Ok(report)
 }
 
@@ -166,12 +167,17 @@ async fn condemn(
 /// seen now.
 async fn wait(
     repository: &Repository,
-    lists: Vec<(ObjectId, PruneList)>,
+    mut lists: Vec<(ObjectId, PruneList)>,
     options: &PruneOptions,
     report: &mut PruneReport,
 ) -> Result<Vec<(ObjectId, PruneList)>> {
     let mut leases = Leases::look(repository).await?;
     leases.tidy(repository).await?;
+    if lists.is_empty() && !leases.is_empty() {
+        // A list of nothing, which only remembers the leases: so that those of dead writers go.
+        let list = PruneList { written_at: options.now, ..PruneList::default() };
+        lists.push((repository.store_prune_list(&list).await?, list));
+    }
     let mut ready = Vec::new();
     let mut waited_for = HashSet::new();
     for (id, list) in lists {

@@ -8,6 +8,7 @@ use pgkeep_format::name::ObjectName;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Passes everything on and counts what is read.
 #[derive(Debug)]
@@ -56,5 +57,9 @@ impl Store for Counted {
 
     async fn delete(&self, name: &ObjectName) -> Result<()> {
         self.store.delete(name).await
+    }
+
+    async fn remove_unfinished(&self, idle: Duration) -> Result<()> {
+        self.store.remove_unfinished(idle).await
     }
 }

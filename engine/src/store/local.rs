@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::NamedTempFile;
 
 const TEMPORARY: &str = "tmp";
@@ -188,6 +189,32 @@ impl Store for LocalStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(failed("remove", &path, error)),
             Ok(()) => path.parent().map_or(Ok(()), sync_directory),
+        })
+        .await
+    }
+
+    async fn remove_unfinished(&self, idle: Duration) -> Result<()> {
+        let temporary = self.root.join(TEMPORARY);
+        blocking(move || {
+            let entries = match fs::read_dir(&temporary) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                entries => entries.map_err(|error| failed("list", &temporary, error))?,
+            };
+            for entry in entries {
+                let path = entry.map_err(|error| failed("list", &temporary, error))?.path();
+                // One that is finished, or removed, just now has no age.
+                let written = fs::metadata(&path).and_then(|metadata| metadata.modified());
+                let age = written.ok().and_then(|written| written.elapsed().ok());
+                if age.is_some_and(|age| age >= idle) {
+                    match fs::remove_file(&path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(failed("remove", &path, error));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Ok(())
         })
         .await
     }

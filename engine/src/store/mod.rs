@@ -31,6 +31,7 @@ use bytes::Bytes;
 use pgkeep_format::name::ObjectName;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::time::Duration;
 
 /// An object as a listing shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,15 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`ErrorKind::Store`], also when the store keeps the object for a time that is not over.
     async fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// Removes what uploads left that were cut off by a crash, as far as nothing was written to it
+    /// for so long. Stores that leave nothing have nothing to do.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`].
+    async fn remove_unfinished(&self, _idle: Duration) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// An object being written; dropping it gives it up.
