@@ -16,6 +16,7 @@ mod definitions;
 mod encodings;
 mod export;
 mod export_archive;
+mod faults;
 mod from_pg_dump;
 mod globals;
 mod history;

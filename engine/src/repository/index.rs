@@ -15,6 +15,7 @@ use pgkeep_format::object::ObjectType;
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, decode_footer};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Indexes that are read at the same time.
 const INDEXES_AT_ONCE: usize = 8;
@@ -96,15 +97,22 @@ impl ChunkIndex {
     async fn from_indexes(repository: &Repository) -> Result<(Self, HashMap<PackId, u64>)> {
         let mut packs = pack_lengths(repository).await?;
         let mut index = Self::default();
+        let mut said: HashMap<PackId, Vec<u64>> = HashMap::new();
         indexed_packs(repository, |pack| {
-            // A pack may be in several indexes; once is enough. One that is gone or of another
-            // length is not there.
-            if packs.get(&pack.pack) == Some(&pack.len) {
-                packs.remove(&pack.pack);
+            // One that is gone or of another length is not there.
+            if packs.get(&pack.pack) != Some(&pack.len) {
+                return;
+            }
+            // A pack may be in several indexes. Once is enough, unless they contradict each other:
+            // then all that any says is looked for, and what is not true is found not to be.
+            let (what, said) = (digest(&pack), said.entry(pack.pack).or_default());
+            if !said.contains(&what) {
+                said.push(what);
                 index.add(&pack);
             }
         })
         .await?;
+        packs.retain(|pack, _| !said.contains_key(pack));
         Ok((index, packs))
     }
 
@@ -170,6 +178,15 @@ impl ChunkIndex {
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
+}
+
+/// Tells apart what indexes say of a pack.
+fn digest(pack: &IndexedPack) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for entry in &pack.entries {
+        (entry.chunk, entry.stored_len, entry.offset).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// All packs that are there, with their lengths in bytes.
