@@ -53,7 +53,7 @@ fn damage_is_told_by_its_rows_restored_around_and_mended() {
     let (from, to) = (number(&harmed["rows"]["first"]), number(&harmed["rows"]["last"]));
     assert!(1 <= from && from < to && to <= 30_000, "{harmed}");
     let text = repository.run(["verify"]).code(1).stdout_text();
-    assert!(text.contains(&"of table public.large of database"), "{text}");
+    assert!(text.contains("of table public.large of database"), "{text}");
 
     // Without the option the restore fails and names it.
     let refused = server.database();
