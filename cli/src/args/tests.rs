@@ -70,6 +70,7 @@ fn every_error_kind_and_exit_code_is_in_the_contract() {
         Privilege,
         LockTimeout,
         Changed,
+        RolledBack,
         UnsupportedServer,
         Interrupted,
         Internal,

@@ -237,6 +237,7 @@ async fn small_objects(
             ObjectName::Config(_) => repository.check_config(&object.name).await,
             ObjectName::Index(_) => repository.check_index(&object.name, &lens, &compared).await,
             ObjectName::PruneList(_) => repository.prune_list(&object.name).await.map(drop),
+            ObjectName::Voucher(id) => repository.check_voucher(id).await,
             ObjectName::Key(_)
             | ObjectName::Pack(_)
             | ObjectName::ChangePack(_)
