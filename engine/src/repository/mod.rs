@@ -24,6 +24,8 @@ mod packer;
 mod prune_lists;
 mod recipients;
 #[cfg(test)]
+mod rights_tests;
+#[cfg(test)]
 pub(crate) mod sample;
 mod segments;
 mod settings;

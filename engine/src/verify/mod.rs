@@ -14,6 +14,8 @@ mod backups;
 mod packs;
 mod segments;
 #[cfg(test)]
+mod tampering_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::progress::{Event, Interrupt, Progress};
