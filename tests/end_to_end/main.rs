@@ -42,6 +42,7 @@ mod rights;
 mod round_trip;
 mod satellites;
 mod second_backup;
+mod security;
 mod selection;
 mod sessions;
 mod single_file;
@@ -53,6 +54,7 @@ mod stranger;
 mod switches;
 mod upgrade;
 mod use_list;
+mod writers;
 
 use pgkeep_tests::{Bucket, Database, Pgkeep, Repository, Server};
 
