@@ -57,7 +57,10 @@ impl Context {
         reads: Reads,
     ) -> Result<Repository> {
         let place = self.place(&args.place)?;
-        self.open_place_for_reading(&place, args.identity.as_deref(), reads).await
+        let identity = args.identity.as_deref();
+        let repository = self.open_place_for_reading(&place, identity, reads).await?;
+        repository.expect(&args.expected).await?;
+        Ok(repository)
     }
 
     /// As [`Context::open_for_reading`], for a place that is known.
@@ -99,7 +102,23 @@ impl Context {
                 "Name the identity, --identity FILE, or the writer credential, PGKEEP_WRITER.",
             ));
         }
-        Repository::open(store, Access { identity, writer }).await
+        let repository = Repository::open(store, Access { identity, writer }).await?;
+        repository.expect(&args.expected).await?;
+        Ok(repository)
+    }
+
+    /// The identity that the options or the defaults give.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongKey`] when there is none.
+    pub(crate) async fn whole_identity(
+        &self,
+        store: &dyn Store,
+        args: &RepositoryArgs,
+    ) -> Result<Identity> {
+        let id = repository_id(store).await?.to_string();
+        let identity = self.identity(args.identity.as_deref(), &id)?;
+        identity.ok_or_else(|| self.no_identity(&id, false))
     }
 
     /// Opens a repository to add backups to it.
@@ -196,8 +215,19 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// The directory, where it is no bucket.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Bucket(..) => None,
+        }
+    }
+
     /// Opens the store that is there.
-    async fn open(&self) -> Result<Arc<dyn Store>> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRepository`] when there is none.
+    pub(crate) async fn open(&self) -> Result<Arc<dyn Store>> {
         Ok(match self {
             Self::Path(path) if path.is_file() => Arc::new(SingleFile::open(path)?),
             Self::Path(path) => Arc::new(LocalStore::open(path)?),

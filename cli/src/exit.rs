@@ -82,6 +82,7 @@ pub(crate) const fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::Privilege => "privilege",
         ErrorKind::LockTimeout => "lock_timeout",
         ErrorKind::Changed => "changed",
+        ErrorKind::RolledBack => "rolled_back",
         ErrorKind::UnsupportedServer => "unsupported_server",
         ErrorKind::Interrupted => "interrupted",
         ErrorKind::Internal => "internal",

@@ -48,6 +48,8 @@ pub enum ErrorKind {
     LockTimeout,
     /// What was to be read was changed by somebody else meanwhile.
     Changed,
+    /// The repository is older than what was seen of it before.
+    RolledBack,
     /// A server of a version that is not supported.
     UnsupportedServer,
     /// The user stopped it.

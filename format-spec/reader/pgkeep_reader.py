@@ -11,6 +11,7 @@ the age identity file, and knows rows in COPY text only.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -31,7 +32,9 @@ PLAIN_MAX, STORED_MAX = 16 << 20, (16 << 20) + (64 << 10)
 PACK_MAX, PACK_FRAMES_MAX = 1 << 30, 1 << 18
 BODY_MAX, CLEAR_MAX, KEY_MAX = 512 << 20, 256 << 20, 1 << 20
 NESTING_MAX, INLINE_MAX, OBJECTS_MAX, PARTIES_MAX = 16, 16, 1 << 20, 1024
+VOUCHERS_MAX, DIGESTS_MAX = 64, 1 << 20
 CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE, SEGMENT = 1, 2, 3, 4, 5, 6
+VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER, CHANGES = 1, 2, 3, 4, 5, 6
 ACTIONS = {1: "insert", 2: "update", 3: "delete", 4: "truncate"}
 FRAME_TYPES, SECRETS_ID = {*range(1, 8), *range(128, 256)}, b"\xff" * 16
@@ -99,7 +102,9 @@ def cbor_item(data, at, depth=0):
 # integer within it, a number that many bytes, a list an array, `?` a field that may be absent.
 U32, U64, I64 = range(1 << 32), range(1 << 64), range(-1 << 63, 1 << 63)
 CONFIG_MAP = {2: ("features", [str]), 3: ("encrypted", bool), 4: ("recipients", [str]),
-              5: ("writers", [{1: ("key", 32)}])}
+              5: ("writers", [{1: ("key", 32)}]),
+              7: ("former_writers?", [{1: ("key", 32), 4: ("vouchers", [16])}])}
+VOUCHER_MAP = {1: ("writer", 32), 2: ("digests", [16])}
 STREAM = {1: ("frame_type", range(256)), 2: ("chunks", U64), 3: ("inline", bytes), 4: ("lists", [32])}
 CLEAR = {1: ("id", 16), 2: ("features", [str]), 3: ("kind", U64), 6: ("finished_at", I64),
          9: ("tags", [{1: ("key", str), 2: ("value", str)}]), 12: ("streams", [STREAM])}
@@ -291,7 +296,7 @@ def footer_lines(what, data):
 class Repository:
     def __init__(self, path, identity):
         self.store, self.identity, self.repository = Store(path, identity), identity, identity.repository
-        self.keys, self.chunks, self.writers = {}, {}, []
+        self.keys, self.chunks, self.writers, self.former, self.vouched = {}, {}, [], {}, {}
         configs = self.store.names("config/[0-9]{8}")
         need(configs, "there is no config: this is no repository")
         number = int(configs[-1][7:])
@@ -299,6 +304,10 @@ class Repository:
         need(number > 0 and max(len(config["recipients"]), len(config["writers"])) <= PARTIES_MAX
              and config["encrypted"] == bool(config["recipients"]), "the config is not valid")
         self.writers = [writer["key"] for writer in config["writers"]]
+        former = config["former_writers"] or []
+        self.former = {writer["key"]: writer["vouchers"] for writer in former}
+        need(len(former) <= PARTIES_MAX and len({*self.writers, *self.former}) == len(self.writers) + len(former)
+             and sum(map(len, self.former.values())) <= VOUCHERS_MAX, "the config is not valid")
         self.naming = self.key(SECRETS_ID, 2)
         self.read_footers()
 
@@ -312,14 +321,33 @@ class Repository:
         crc, signer, signature = layout(name, "<I4x32s64s", data, 64 + body_len)
         check_crc(name, body, crc)
         need(len(data) == 64 + body_len + 104, f"{name}: bytes follow its end")
-        signers = [self.identity.owner or signer] if object_type == CONFIG else self.writers
-        need(signer in signers, f"{name} is not signed by {'the owner' if object_type == CONFIG else 'a writer'}")
+        of_owner = object_type in (CONFIG, VOUCHER)
+        signers = [self.identity.owner or signer] if of_owner else [*self.writers, *self.former]
+        need(signer in signers, f"{name} is not signed by {'the owner' if of_owner else 'a writer'}")
         try:
             message = b"pgkeep signed object v1\0" + data[:64] + body
             Ed25519PublicKey.from_public_bytes(signer).verify(signature, message)
         except (InvalidSignature, ValueError):
             raise Refused(f"{name}: the signature is wrong") from None
+        if not of_owner and signer in self.former:
+            digest = hashlib.sha256(data[:64] + body).digest()[:16]
+            need(digest in self.digests(signer), f"{name} is signed by a former writer, and not vouched for")
         return body
+
+    def digests(self, writer):
+        """What the owner vouches for of a former writer."""
+        if writer not in self.vouched:
+            found = set()
+            for own_id in self.former[writer]:
+                name = f"vouchers/{own_id.hex()}"
+                need(name in self.store.objects, f"{name}, which the config names, is not there")
+                voucher = structured(name, self.signed(name, VOUCHER, own_id), VOUCHER_MAP)
+                digests = voucher["digests"]
+                need(len(digests) <= DIGESTS_MAX and digests == sorted(set(digests)), f"{name}: digests are not in order")
+                need(voucher["writer"] == writer, f"{name} vouches for another writer")
+                found.update(digests)
+            self.vouched[writer] = found
+        return self.vouched[writer]
 
     def key(self, key_id, purpose):
         """A key by its id: a data key, or the naming key of the repository secrets."""

@@ -2,9 +2,10 @@
 
 use crate::FormatError;
 use crate::cbor;
-use crate::id::VerifyKey;
+use crate::id::{ObjectId, VerifyKey};
 use crate::limits;
 use minicbor::{Decode, Encode};
+use std::collections::HashSet;
 
 /// The settings of a repository. A change is a new config under the next number.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -29,6 +30,9 @@ pub struct Config {
     /// What the store was found to do when it was probed.
     #[n(6)]
     pub store: StoreFacts,
+    /// Who signed once and may no longer; absent where nobody was revoked.
+    #[n(7)]
+    pub former_writers: Option<Vec<FormerWriter>>,
 }
 
 /// Somebody whose signature readers accept.
@@ -41,6 +45,24 @@ pub struct Writer {
     /// A name for people, such as the host's.
     #[n(2)]
     pub name: String,
+}
+
+/// Somebody who was a writer. What they signed is accepted where the owner vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct FormerWriter {
+    /// The writer's public key.
+    #[n(1)]
+    pub key: VerifyKey,
+    /// A name for people.
+    #[n(2)]
+    pub name: String,
+    /// When they were revoked, microseconds since 1970 UTC, by the owner's clock.
+    #[n(3)]
+    pub revoked_at: i64,
+    /// The vouchers that list what they had signed; none where they are distrusted.
+    #[n(4)]
+    pub vouchers: Vec<ObjectId>,
 }
 
 /// What the store can do.
@@ -69,6 +91,28 @@ impl Config {
         if config.encrypted == config.recipients.is_empty() {
             return Err(FormatError::invalid("config", "recipients and encryption disagree"));
         }
+        config.check_former_writers()?;
         Ok(config)
+    }
+
+    fn check_former_writers(&self) -> Result<(), FormatError> {
+        let former = self.former_writers();
+        if former.len() > limits::PARTIES_MAX
+            || former.iter().map(|writer| writer.vouchers.len()).sum::<usize>()
+                > limits::VOUCHERS_MAX
+        {
+            return Err(FormatError::invalid("config", "too many former writers or vouchers"));
+        }
+        let mut keys: HashSet<VerifyKey> = self.writers.iter().map(|writer| writer.key).collect();
+        if former.iter().all(|writer| keys.insert(writer.key)) {
+            return Ok(());
+        }
+        Err(FormatError::invalid("config", "a former writer is there twice"))
+    }
+
+    /// Who signed once and may no longer.
+    #[must_use]
+    pub fn former_writers(&self) -> &[FormerWriter] {
+        self.former_writers.as_deref().unwrap_or_default()
     }
 }

@@ -90,6 +90,11 @@ identifier!(
     ChunkId, 32, "chunk id"
 );
 identifier!(
+    /// Tells one content of a signed object from every other: the first bytes of the SHA-256
+    /// of its header and body.
+    ObjectDigest, 16, "object digest"
+);
+identifier!(
     /// An Ed25519 public key: the repository's owner, or one of its writers.
     VerifyKey, 32, "verify key"
 );

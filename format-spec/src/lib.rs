@@ -15,6 +15,7 @@
 //! | [`pack`] | an object of many frames, with footer and trailer |
 //! | [`index`] | the footers of many packs in one signed object |
 //! | [`config`] | the repository's own settings, signed by its owner |
+//! | [`voucher`] | what a writer that was revoked had signed before |
 //! | [`key`] | what a wrapped key object holds |
 //! | [`manifest`] | the object whose presence makes a backup exist |
 //! | [`entry`] | one catalog object of a backup |
@@ -45,5 +46,6 @@ mod reader;
 pub mod segment;
 pub mod single_file;
 pub mod stream;
+pub mod voucher;
 
 pub use error::FormatError;

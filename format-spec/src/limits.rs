@@ -19,8 +19,12 @@ pub const CLEAR_LEN_MAX: u64 = 256 << 20;
 pub const KEY_OBJECT_LEN_MAX: u64 = 1 << 20;
 /// Chunks that a stream names in the manifest itself; a longer stream uses lists.
 pub const INLINE_CHUNKS_MAX: usize = 16;
-/// Recipients and writers in a config.
+/// Recipients, writers and former writers in a config.
 pub const PARTIES_MAX: usize = 1024;
+/// Vouchers in a config, of all former writers together.
+pub const VOUCHERS_MAX: usize = 64;
+/// Digests in one voucher.
+pub const VOUCHER_DIGESTS_MAX: usize = 1 << 20;
 /// Bytes of one catalog image.
 pub const CATALOG_IMAGE_LEN_MAX: usize = 512 << 20;
 /// Bytes of one object name.

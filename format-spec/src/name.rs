@@ -13,6 +13,7 @@
 //! | `streams/<series id>/<first>-<last>-<object id>` | a segment of a change stream |
 //! | `writers/<work>-<object id>-<beat, 8 hexadecimal digits>` | a lease: a writer is at work |
 //! | `prunes/<object id>` | what a prune is about to remove |
+//! | `vouchers/<object id>` | what a former writer had signed, by the owner's word |
 
 use crate::FormatError;
 use crate::id::{BackupId, KeyId, ObjectId, PackId, SeriesId};
@@ -37,6 +38,8 @@ pub const STREAMS: &str = "streams/";
 pub const WRITERS: &str = "writers/";
 /// The prefix of all prune lists.
 pub const PRUNES: &str = "prunes/";
+/// The prefix of all vouchers.
+pub const VOUCHERS: &str = "vouchers/";
 
 /// The name of an object of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +62,8 @@ pub enum ObjectName {
     Lease(LeaseName),
     /// A prune list.
     PruneList(ObjectId),
+    /// A voucher.
+    Voucher(ObjectId),
 }
 
 /// The name of a lease. The one with beat 0 is there from a writer's begin to its end; those
@@ -126,6 +131,7 @@ impl ObjectName {
             "streams" => Self::Segment(SegmentName::parse(rest).ok_or_else(invalid)?),
             "writers" => Self::Lease(LeaseName::parse(rest).ok_or_else(invalid)?),
             "prunes" => Self::PruneList(ObjectId::parse(rest)?),
+            "vouchers" => Self::Voucher(ObjectId::parse(rest)?),
             _ => return Err(invalid()),
         };
         if name.to_string() != text {
@@ -219,6 +225,7 @@ impl fmt::Display for ObjectName {
                 write!(f, "{WRITERS}{work}-{id}-{beat:08x}")
             }
             Self::PruneList(id) => write!(f, "{PRUNES}{id}"),
+            Self::Voucher(id) => write!(f, "{VOUCHERS}{id}"),
         }
     }
 }
@@ -251,6 +258,7 @@ mod tests {
                 beat: u32::MAX,
             }),
             ObjectName::PruneList(ObjectId([7; 16])),
+            ObjectName::Voucher(ObjectId([6; 16])),
         ] {
             assert_eq!(ObjectName::parse(&name.to_string()), Ok(name));
         }

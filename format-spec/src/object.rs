@@ -41,10 +41,12 @@ pub enum ObjectType {
     Lease,
     /// What a prune is about to remove.
     PruneList,
+    /// What a former writer had signed.
+    Voucher,
 }
 
 impl ObjectType {
-    const ALL: [(Self, u8); 8] = [
+    const ALL: [(Self, u8); 9] = [
         (Self::Config, 1),
         (Self::Pack, 2),
         (Self::Index, 3),
@@ -53,6 +55,7 @@ impl ObjectType {
         (Self::ChangeSegment, 6),
         (Self::Lease, 7),
         (Self::PruneList, 9),
+        (Self::Voucher, 8),
     ];
 
     /// The code that stands for the type in a header.

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pgkeep_format::config::{Config, StoreFacts, Writer};
+use pgkeep_format::config::{Config, FormerWriter, StoreFacts, Writer};
 use pgkeep_format::entry::{
     Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section, Storage,
 };
@@ -198,14 +198,24 @@ fn sealed_part() -> impl Strategy<Value = SealedPart> {
 fn config() -> impl Strategy<Value = Config> {
     let writer =
         (any::<[u8; 32]>(), ".*").prop_map(|(key, name)| Writer { key: VerifyKey(key), name });
-    (any::<i64>(), vec(".*", 0..4), vec(writer, 0..4), any::<bool>()).prop_map(
-        |(written_at, recipients, writers, refuses_overwrite)| Config {
+    let former = (any::<[u8; 32]>(), ".*", any::<i64>(), vec(any::<[u8; 16]>(), 0..4)).prop_map(
+        |(key, name, revoked_at, vouchers)| FormerWriter {
+            key: VerifyKey(key),
+            name,
+            revoked_at,
+            vouchers: vouchers.into_iter().map(ObjectId).collect(),
+        },
+    );
+    let former = proptest::option::of(vec(former, 0..4));
+    (any::<i64>(), vec(".*", 0..4), vec(writer, 0..4), any::<bool>(), former).prop_map(
+        |(written_at, recipients, writers, refuses_overwrite, former_writers)| Config {
             written_at,
             features: Vec::new(),
             encrypted: !recipients.is_empty(),
             recipients,
             writers,
             store: StoreFacts { refuses_overwrite },
+            former_writers,
         },
     )
 }

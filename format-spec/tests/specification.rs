@@ -8,7 +8,7 @@ use pgkeep_format::change::{self, Action, Change, OldRow};
 use pgkeep_format::entry::{Column, Data, Entry, Kind, Relation, RowEncoding, Section, Storage};
 use pgkeep_format::frame::{self, Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{
-    BackupId, ChunkId, KeyId, ObjectId, PackId, RepositoryId, SeriesId, VerifyKey,
+    BackupId, ChunkId, KeyId, ObjectDigest, ObjectId, PackId, RepositoryId, SeriesId, VerifyKey,
 };
 use pgkeep_format::key::{self, KeyMaterial};
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
@@ -20,6 +20,7 @@ use pgkeep_format::segment::{
 };
 use pgkeep_format::single_file::{self, DirectoryEntry, RecordHeader};
 use pgkeep_format::stream::{self, ChunkReference, Stream};
+use pgkeep_format::voucher::Voucher;
 use pgkeep_format::{cbor, config, index, limits, manifest};
 use std::collections::BTreeMap;
 
@@ -230,6 +231,8 @@ fn the_limits_are_those_of_the_table() {
         ("BODY_LEN_MAX", limits::BODY_LEN_MAX),
         ("CLEAR_LEN_MAX", limits::CLEAR_LEN_MAX),
         ("KEY_OBJECT_LEN_MAX", limits::KEY_OBJECT_LEN_MAX),
+        ("VOUCHERS_MAX", limits::VOUCHERS_MAX as u64),
+        ("VOUCHER_DIGESTS_MAX", limits::VOUCHER_DIGESTS_MAX as u64),
         ("CATALOG_IMAGE_LEN_MAX", limits::CATALOG_IMAGE_LEN_MAX as u64),
         ("INLINE_CHUNKS_MAX", limits::INLINE_CHUNKS_MAX as u64),
         ("PARTIES_MAX", limits::PARTIES_MAX as u64),
@@ -372,6 +375,12 @@ fn check_required(
 fn structured_values_have_the_keys_of_the_tables() {
     let writer = config::Writer { key: VerifyKey([1; 32]), name: "w".into() };
     let store = config::StoreFacts { refuses_overwrite: true };
+    let former = config::FormerWriter {
+        key: VerifyKey([2; 32]),
+        name: "f".into(),
+        revoked_at: -1,
+        vouchers: vec![ObjectId([3; 16])],
+    };
     check_keys("Writer", &writer);
     check_keys("StoreFacts", &store);
     check_keys(
@@ -383,6 +392,7 @@ fn structured_values_have_the_keys_of_the_tables() {
             recipients: vec!["age1".into()],
             writers: vec![writer],
             store,
+            former_writers: Some(vec![former.clone()]),
         },
     );
     let seen = SeenLease { id: ObjectId([1; 16]), beat: 1, seen_at: -1 };
@@ -397,6 +407,11 @@ fn structured_values_have_the_keys_of_the_tables() {
             change_packs: vec![PackId([2; 16])],
             leases: Some(vec![seen]),
         },
+    );
+    check_keys("FormerWriter", &former);
+    check_keys(
+        "Body of a voucher",
+        &Voucher { writer: VerifyKey([2; 32]), digests: vec![ObjectDigest([1; 16])] },
     );
     let tag = Tag { key: "k".into(), value: "v".into() };
     let stream = Stream { frame_type: 1, chunks: 0, inline: vec![], lists: vec![] };

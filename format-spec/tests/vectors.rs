@@ -7,6 +7,7 @@
 #[path = "vectors/segments.rs"]
 mod segments;
 
+use pgkeep_format::config::{Config, FormerWriter};
 use pgkeep_format::entry::{Data, Entry, RowEncoding};
 use pgkeep_format::frame::{self, FrameHeader, FrameType, InnerHeader};
 use pgkeep_format::id::{KeyId, PackId, RepositoryId};
@@ -18,7 +19,8 @@ use pgkeep_format::pack::{self, FooterEntry};
 use pgkeep_format::prune::{Lease, PruneList, SeenLease};
 use pgkeep_format::single_file::{self, Directory, RecordHeader};
 use pgkeep_format::stream::{self, Stream};
-use pgkeep_format::{FormatError, cbor, config::Config, index, key, manifest, segment};
+use pgkeep_format::voucher::Voucher;
+use pgkeep_format::{FormatError, cbor, index, key, manifest, segment};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -104,6 +106,7 @@ fn decode(structure: &str, input: &[u8], with: &Value) -> Found {
             Ok((value, cbor::encode(&found)))
         }
         "prune-list" => prune_list(input),
+        "voucher" => voucher(input),
         "key" => key_content(input, with),
         "frame-header" => frame_header(input),
         "frame" => whole_frame(input),
@@ -161,6 +164,7 @@ fn type_name(object_type: object::ObjectType) -> &'static str {
         object::ObjectType::ChangeSegment => "change segment",
         object::ObjectType::Lease => "lease",
         object::ObjectType::PruneList => "prune list",
+        object::ObjectType::Voucher => "voucher",
     }
 }
 
@@ -195,9 +199,24 @@ fn config(input: &[u8]) -> Found {
         .iter()
         .map(|writer| json!({"key": writer.key.to_string(), "name": writer.name}))
         .collect();
-    let value = json!({"written_at": found.written_at, "features": found.features,
+    let mut value = json!({"written_at": found.written_at, "features": found.features,
         "encrypted": found.encrypted, "recipients": found.recipients, "writers": writers,
         "store": {"refuses_overwrite": found.store.refuses_overwrite}});
+    if let Some(former) = &found.former_writers {
+        let one = |writer: &FormerWriter| {
+            let vouchers: Vec<String> = writer.vouchers.iter().map(ToString::to_string).collect();
+            json!({"key": writer.key.to_string(), "name": writer.name,
+                "revoked_at": writer.revoked_at, "vouchers": vouchers})
+        };
+        value["former_writers"] = former.iter().map(one).collect();
+    }
+    Ok((value, cbor::encode(&found)))
+}
+
+fn voucher(input: &[u8]) -> Found {
+    let found = Voucher::decode(input)?;
+    let digests: Vec<String> = found.digests.iter().map(ToString::to_string).collect();
+    let value = json!({"writer": found.writer.to_string(), "digests": digests});
     Ok((value, cbor::encode(&found)))
 }
 
@@ -410,6 +429,11 @@ fn check_object(name: &str, object: &[u8]) -> &'static str {
             assert_eq!(signed().header.id, id.0);
             PruneList::decode(signed().body).unwrap();
             "prune list"
+        }
+        ObjectName::Voucher(id) => {
+            assert_eq!(signed().header.id, id.0);
+            Voucher::decode(signed().body).unwrap();
+            "voucher"
         }
         ObjectName::Segment(name) => {
             assert_eq!(segment::decode_body(signed().body).unwrap().0.id, name.id);

@@ -63,6 +63,8 @@ def objects(cases):
                    object_header(code, REPOSITORY, OBJECT, size),
                    {"object_type": name, "repository": REPOSITORY.hex(), "id": OBJECT.hex(),
                     "body_len": size})
+    cases.good(what, "type-8-is-a-voucher", object_header(8, REPOSITORY, OBJECT, 0),
+               {"object_type": "voucher", "repository": REPOSITORY.hex(), "id": OBJECT.hex(), "body_len": 0})
     data = object_header(3, REPOSITORY, OBJECT, 7)
     cases.bad(what, "empty", b"", "truncated")
     cases.bad(what, "one-byte-short", data[:-1], "truncated")
@@ -146,6 +148,21 @@ def configs(cases):
     cases.bad(what, "encrypted-without-recipients", cbor(base | {3: True}), "invalid")
     cases.bad(what, "recipients-without-encryption", cbor(base | {4: ["age1x"]}), "invalid")
     cases.bad(what, "too-many-recipients", cbor(base | {3: True, 4: [""] * 1025}), "invalid")
+    former = {1: NAMING, 2: "gone", 3: 5, 4: [OBJECT]}
+    cases.good(what, "with-a-former-writer", cbor(base | {7: [former]}),
+               plain | {"former_writers": [{"key": NAMING.hex(), "name": "gone", "revoked_at": 5,
+                                            "vouchers": [OBJECT.hex()]}]})
+    cases.bad(what, "former-writer-twice", cbor(base | {7: [former, former]}), "invalid")
+    cases.bad(what, "former-writer-that-is-a-writer", cbor(base | {5: [{1: NAMING, 2: ""}], 7: [former]}), "invalid")
+    cases.bad(what, "too-many-vouchers", cbor(base | {7: [former | {4: [OBJECT] * 65}]}), "invalid")
+
+    voucher = {1: NAMING, 2: [bytes(16), OBJECT]}
+    cases.good("voucher", "two-digests", cbor(voucher),
+               {"writer": NAMING.hex(), "digests": [bytes(16).hex(), OBJECT.hex()]})
+    cases.good("voucher", "nothing", cbor(voucher | {2: []}), {"writer": NAMING.hex(), "digests": []})
+    cases.bad("voucher", "digest-twice", cbor(voucher | {2: [OBJECT, OBJECT]}), "invalid")
+    cases.bad("voucher", "digests-not-ascending", cbor(voucher | {2: [OBJECT, bytes(16)]}), "invalid")
+    cases.bad("voucher", "digest-of-15-bytes", cbor(voucher | {2: [bytes(15)]}), "invalid")
     cases.bad(what, "signer-of-31-bytes", cbor(base | {5: [{1: bytes(31), 2: ""}]}), "invalid")
 
 
@@ -484,7 +501,8 @@ def names(cases):
                        ("pack", pack), ("index", f"indexes/{OBJECT.hex()}"), ("backup", f"backups/{OBJECT.hex()}"),
                        ("lease-of-chunks", f"writers/chunks-{OBJECT.hex()}-00000000"),
                        ("lease-of-changes", f"writers/changes-{OBJECT.hex()}-ffffffff"),
-                       ("prune-list", f"prunes/{OBJECT.hex()}")):
+                       ("prune-list", f"prunes/{OBJECT.hex()}"),
+                       ("voucher", f"vouchers/{OBJECT.hex()}")):
         cases.good(what, name, text, {"name": text})
     for name, text in (
             ("empty", ""), ("config-of-seven-digits", "config/0000012"), ("config-0", "config/00000000"),

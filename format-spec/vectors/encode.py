@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE = 1, 2, 3, 4, 5
+VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
 NONE, AES, CHACHA = 0, 1, 2
 RAW, ZSTD = 0, 1

@@ -7,6 +7,7 @@ and a piece of what a reader must say; `good/<rule>.json` likewise, and the read
 find what it finds in the repository as it was.
 """
 
+import hashlib
 import json
 import struct
 import zlib
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from encode import (AES, CHACHA, CONFIG, ENTRIES, INDEX, LIST, MANIFEST, NONE, RAW, ROWS, SEALED,
-                    SECRETS_ID, ZSTD, age_encrypt, bech32, cbor, chunk_id, compress, crc, footer_of,
+                    SECRETS_ID, VOUCHER, ZSTD, age_encrypt, bech32, cbor, chunk_id, compress, crc, footer_of,
                     frame, frame_header, frame_key, indexed_pack, inner_header, key_content, made,
                     manifest_body, pack, public, reference, signed_object, single_file)
 
@@ -214,6 +215,8 @@ def changes(r):
     yield "good", "backup-of-a-later-kind-beside-it", {f"backups/{made('later', 16).hex()}": backup(
         r.second, made("later", 16), [], True, 0, clear={2: ["time travel"]})}, ""
 
+    yield from revocations(r)
+
     yield "bad", "no-config", {config: None}, "no config"
     yield "bad", "config-by-a-stranger", {config: settings(True, STRANGER)}, "not signed by the owner"
     yield "bad", "newer-config-by-a-stranger", {"config/00000002": settings(True, STRANGER, 2)}, "not signed by the owner"
@@ -286,6 +289,32 @@ def changes(r):
         payload = ChaCha20Poly1305(frame_key(r.second.data_key, CHACHA, ROWS, chunk)).encrypt(nonce, inner, header[:88])
         header = frame_header(ROWS, CHACHA, len(payload), r.second.key_id, chunk, nonce, crc(payload))
         yield "bad", rule, {pack_2: pack(REPOSITORY, r.second.pack_id, [header + payload])}, "zstd"
+
+
+def revocations(r):
+    """The writer was revoked, and what it had signed is vouched for, or is not."""
+    newest, name = f"backups/{SECOND.hex()}", made("voucher", 16)
+    digest = {path: hashlib.sha256(r.objects[path][:-104]).digest()[:16]
+              for path in r.objects if path.startswith(("backups/", "indexes/"))}
+    def revoked(vouchers, **more):
+        former = {1: public(WRITER), 2: "héron", 3: 1_700_000_000_000_000, 4: vouchers}
+        return {"config/00000002": settings(True, number=2, config={5: [], 7: [former]} | more)}
+    def voucher(digests, seed=OWNER, writer=WRITER, own_id=name):
+        body = cbor({1: public(writer), 2: sorted(digests)})
+        return {f"vouchers/{name.hex()}": signed_object(VOUCHER, REPOSITORY, own_id, body, seed)}
+    every = list(digest.values())
+    config = revoked([name])
+    yield "good", "former-writer-with-a-voucher", config | voucher(every), ""
+    yield "good", "voucher-that-no-config-names", voucher([]), ""
+    yield "bad", "former-writer-without-vouchers", revoked([]), "not vouched for"
+    yield "bad", "former-writer-whose-voucher-is-gone", config, "is not there"
+    yield "bad", "former-writer-with-a-voucher-for-others", config | voucher(
+        [value for path, value in digest.items() if path != newest]), "not vouched for"
+    yield "bad", "voucher-by-the-writer-itself", config | voucher(every, seed=WRITER), "not signed by the owner"
+    yield "bad", "voucher-for-another-writer", config | voucher(every, writer=STRANGER), "another writer"
+    yield "bad", "voucher-under-another-name", config | voucher(every, own_id=bytes(16)), "repository or id"
+    yield "bad", "writer-and-former-writer-at-once", revoked([name], **{}) | voucher(every) | {
+        "config/00000002": settings(True, number=2, config={7: [{1: public(WRITER), 2: "", 3: 0, 4: [name]}]})}, "not valid"
 
 
 def all_repositories():

@@ -201,6 +201,7 @@ fn settings() -> config::Config {
         recipients: vec!["age1example".to_owned()],
         writers: vec![config::Writer { key: VerifyKey([1; 32]), name: "host".to_owned() }],
         store: config::StoreFacts { refuses_overwrite: true },
+        former_writers: None,
     }
 }
 

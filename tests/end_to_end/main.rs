@@ -43,6 +43,7 @@ mod rights;
 mod round_trip;
 mod satellites;
 mod second_backup;
+mod security;
 mod selection;
 mod sessions;
 mod single_file;
@@ -54,6 +55,7 @@ mod stranger;
 mod switches;
 mod upgrade;
 mod use_list;
+mod writers;
 
 use pgkeep_tests::{Bucket, Database, Pgkeep, Repository, Server};
 

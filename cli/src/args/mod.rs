@@ -16,6 +16,7 @@ mod keeping;
 mod repair;
 mod repository;
 mod restore;
+mod rights;
 mod selection;
 mod shell;
 mod stream;
@@ -35,6 +36,7 @@ pub(crate) use keeping::{ForgetArgs, PruneArgs};
 pub(crate) use repair::{RepairArgs, Repaired};
 pub(crate) use repository::{PlaceArgs, RepositoryArgs, WritingArgs};
 pub(crate) use restore::{MomentArgs, RestoreArgs};
+pub(crate) use rights::{KeyAction, KeyArgs, WriterAction, WriterArgs};
 pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use stream::{Keyless, MarkArgs, SetupArgs, StreamArgs, TeardownArgs};
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     Verify(VerifyArgs),
     Repair(RepairArgs),
+    Key(KeyArgs),
+    Writer(WriterArgs),
     Copy(CopyArgs),
     Forget(ForgetArgs),
     Prune(PruneArgs),

@@ -1,6 +1,7 @@
 //! Options that name a repository, how to reach it, and the key to read or write it.
 
 use clap::Args;
+use pgkeep_engine::repository::Head;
 use std::path::PathBuf;
 
 /// Where a repository lies.
@@ -42,6 +43,13 @@ pub(crate) struct RepositoryArgs {
     /// ~/.config/pgkeep, where `pgkeep init` puts it.
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+
+    /// Fail unless the repository has this: settings@N, a backup, or STREAM@LSN; may be repeated
+    ///
+    /// What list, verify and backup print as head, kept somewhere else, tells whether somebody put an
+    /// older state of the repository back, or removed its newest backup.
+    #[arg(long = "expect-head", value_name = "HEAD")]
+    pub(crate) expected: Vec<Head>,
 }
 
 /// Which repository, written with which credential.

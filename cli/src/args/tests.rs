@@ -31,7 +31,8 @@ fn every_option_and_variable_is_in_the_contract() {
     root.build();
     for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
         assert!(CONTRACT.contains(&format!("pgkeep {}", command.get_name())));
-        for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+        let own = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for option in command.get_arguments().chain(own).filter_map(clap::Arg::get_long) {
             let (name, code) = (command.get_name(), format!("`--{option}"));
             assert!(CONTRACT.contains(&code), "--{option} of {name} is not in the contract");
         }
@@ -70,6 +71,7 @@ fn every_error_kind_and_exit_code_is_in_the_contract() {
         Privilege,
         LockTimeout,
         Changed,
+        RolledBack,
         UnsupportedServer,
         Interrupted,
         Internal,

@@ -14,6 +14,7 @@ use pgkeep_engine::catalog::{Aspect, Selection};
 use pgkeep_engine::postgres::{Settings, SnapshotOptions};
 use pgkeep_engine::repository::Repository;
 use pgkeep_engine::{Error, ErrorKind, Result};
+use pgkeep_format::id::BackupId;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -49,6 +50,8 @@ struct Summary {
     file_bytes: Option<u64>,
     tables: Vec<TableSummary>,
     warnings: Vec<String>,
+    /// What `--expect-head` takes; empty of a file.
+    head: Vec<String>,
     #[serde(skip)]
     took: Duration,
 }
@@ -89,9 +92,24 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
              --globals takes them without",
         );
     }
+    let head = match file_bytes {
+        None => head(context, &repository, report.id).await,
+        Some(_) => Vec::new(),
+    };
     let exit = Exit::done_with(report.warnings.len());
-    context.output.summary(&summary(&repository, report, file_bytes), text)?;
+    context.output.summary(&summary(&repository, report, file_bytes, head), text)?;
     Ok(exit)
+}
+
+/// What is to be remembered of the repository. The backup is done whether it can be told or not.
+async fn head(context: &Context, repository: &Repository, newest: BackupId) -> Vec<String> {
+    match repository.head_with(Some(newest)).await {
+        Ok(head) => head.iter().map(ToString::to_string).collect(),
+        Err(error) => {
+            context.output.warning(&format!("what --expect-head takes is not known: {error}"));
+            Vec::new()
+        }
+    }
 }
 
 fn options(args: &BackupArgs) -> Result<BackupOptions> {
@@ -209,7 +227,12 @@ async fn into_file(
     Ok(done)
 }
 
-fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64>) -> Summary {
+fn summary(
+    repository: &Repository,
+    report: BackupReport,
+    file_bytes: Option<u64>,
+    head: Vec<String>,
+) -> Summary {
     let totals = report.totals;
     let micros = u64::try_from(report.finished_at.saturating_sub(report.started_at));
     let tables = report.tables.into_iter().map(|table| TableSummary {
@@ -238,6 +261,7 @@ fn summary(repository: &Repository, report: BackupReport, file_bytes: Option<u64
         file_bytes,
         tables: tables.collect(),
         warnings: report.warnings,
+        head,
         took: Duration::from_micros(micros.unwrap_or(0)),
     }
 }

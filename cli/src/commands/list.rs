@@ -18,6 +18,8 @@ struct Listing {
     backups: Vec<BackupView>,
     unreadable: Vec<Unreadable>,
     windows: Vec<WindowView>,
+    /// What `--expect-head` takes.
+    head: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,6 +66,8 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let repository = context.open_for_reading(&args.repository, Reads::Clear).await?;
     let backups = repository.backups().await?;
     let windows = fold::windows(&repository).await?;
+    let newest = backups.good.last().map(|backup| backup.clear.id);
+    let head = repository.head_with(newest).await?;
     let listing = Listing {
         repository: repository.id().to_string(),
         location: repository.store().location(),
@@ -79,6 +83,7 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
             })
             .collect(),
         windows: windows.iter().map(WindowView::of).collect(),
+        head: head.iter().map(ToString::to_string).collect(),
     };
     context.output.document(&listing, text)?;
     if !context.output.is_json() {
@@ -114,6 +119,7 @@ fn text(listing: &Listing) -> String {
             window.ends_lsn
         ));
     }
+    text.push_str(&format!("head {}\n", listing.head.join(" ")));
     text
 }
 

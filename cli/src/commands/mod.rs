@@ -7,6 +7,7 @@ mod entry_list;
 mod export;
 mod forget;
 mod init;
+mod key;
 mod list;
 mod log;
 mod ls;
@@ -19,6 +20,7 @@ mod show;
 mod stream;
 mod verify;
 mod view;
+mod writer;
 
 use crate::access::Context;
 use crate::args::Command;
@@ -40,6 +42,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit> {
         Command::Show(args) => wait(show::run(context, args)),
         Command::Ls(args) => wait(ls::run(context, args)),
         Command::Verify(args) => wait(verify::run(context, args)),
+        Command::Key(args) => wait(key::run(context, args)),
+        Command::Writer(args) => wait(writer::run(context, args)),
         Command::Repair(args) => wait(repair::run(context, args)),
         Command::Copy(args) => wait(copy::run(context, args)),
         Command::Forget(args) => wait(forget::run(context, args)),

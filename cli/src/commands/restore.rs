@@ -101,7 +101,9 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let repository = match &args.file {
         Some(file) => {
             let file = Place::Path(file.clone());
-            context.open_place_for_reading(&file, identity, Reads::Sealed).await?
+            let repository = context.open_place_for_reading(&file, identity, Reads::Sealed).await?;
+            repository.expect(&args.repository.expected).await?;
+            repository
         }
         None => context.open_for_reading(&args.repository, Reads::Sealed).await?,
     };

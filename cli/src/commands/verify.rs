@@ -31,6 +31,8 @@ struct Summary {
     /// References to chunks that were not read, only looked up.
     looked_up: u64,
     problems: Vec<ProblemSummary>,
+    /// What `--expect-head` takes.
+    head: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -79,7 +81,9 @@ pub(super) async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit> {
     let options = VerifyOptions { backup, read_percent, keyless, budget };
     let report = verify::run(&repository, &options, &progress, interrupt).await?;
     running.finish();
-    let summary = summary(repository.id().to_string(), backup.map(|id| id.to_string()), report);
+    let head = repository.head().await?.iter().map(ToString::to_string).collect();
+    let id = repository.id().to_string();
+    let summary = summary(id, backup.map(|id| id.to_string()), report, head);
     if !context.output.is_json() {
         let lines: String = summary.problems.iter().map(problem_text).collect();
         context.output.data(lines.as_bytes())?;
@@ -102,7 +106,12 @@ fn damaged(message: String) -> Error {
         .hint("Restore what is left of a damaged backup: pgkeep restore --allow-damage")
 }
 
-fn summary(repository: String, backup: Option<String>, report: VerifyReport) -> Summary {
+fn summary(
+    repository: String,
+    backup: Option<String>,
+    report: VerifyReport,
+    head: Vec<String>,
+) -> Summary {
     Summary {
         command: "verify",
         repository,
@@ -122,6 +131,7 @@ fn summary(repository: String, backup: Option<String>, report: VerifyReport) -> 
         }),
         looked_up: report.looked_up,
         problems: report.problems.into_iter().map(problem).collect(),
+        head,
     }
 }
 

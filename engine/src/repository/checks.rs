@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use pgkeep_format::config::Config;
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN, Suite};
-use pgkeep_format::id::{KeyId, PackId};
+use pgkeep_format::id::{KeyId, ObjectId, PackId};
 use pgkeep_format::limits;
 use pgkeep_format::name::{KeyName, ObjectName};
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
@@ -137,6 +137,14 @@ impl Repository {
             return Err(Error::new(ErrorKind::Damaged, message));
         }
         Ok(())
+    }
+
+    /// Checks a voucher: that the owner signed it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`], [`ErrorKind::Untrusted`].
+    pub(crate) async fn check_voucher(&self, id: ObjectId) -> Result<()> {
+        self.voucher(id, None).await.map(drop)
     }
 
     /// The footer of a pack of `len` bytes.

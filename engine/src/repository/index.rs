@@ -229,9 +229,7 @@ pub(crate) async fn read_index(
     repository: &Repository,
     name: &ObjectName,
 ) -> Result<Vec<IndexedPack>> {
-    let trusted = |signer| repository.is_writer(signer);
-    let (store, id) = (repository.store(), repository.id());
-    let body = signed::read(store, name, ObjectType::Index, id, &trusted).await?;
+    let body = repository.read_of_writer(name, ObjectType::Index).await?;
     index::decode(&body).map_err(|error| Error::undecodable(format!("object \"{name}\""), error))
 }
 

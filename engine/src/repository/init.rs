@@ -77,6 +77,7 @@ pub async fn init(store: &dyn Store, options: &InitOptions) -> Result<Initialize
         recipients: recipients.clone(),
         writers: vec![Writer { key: writer.signing.verify_key(), name: writer.name.clone() }],
         store: probe(store, &key_name, key_object).await?,
+        former_writers: None,
     };
     // The config comes last: with it the repository exists.
     let name = ObjectName::Config(1);

@@ -1,7 +1,7 @@
 //! The keys of a repository: which objects hold them, and what the identity opens.
 
 use super::Access;
-use crate::seal::{AgeIdentity, DataKey, Secrets, unwrap_key, wrap_key};
+use crate::seal::{AgeIdentity, DataKey, Secrets, recipient_of, unwrap_key, wrap_key};
 use crate::store::{self, Store};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -38,7 +38,7 @@ impl KeyRing {
             repository,
             identity: access.identity.as_ref().and_then(|identity| identity.age.clone()),
             secrets: access.writer.as_ref().map(|writer| writer.secrets.clone()),
-            objects: Arc::new(Mutex::new(listed(store).await?)),
+            objects: Arc::new(Mutex::new(list(store).await?)),
             opened: Arc::default(),
         };
         // The identity's word goes before the writer's: what it opens is signed for by the
@@ -58,14 +58,19 @@ impl KeyRing {
         self.secrets.as_ref()
     }
 
+    /// The recipient of the identity that opens keys.
+    pub(super) fn recipient(&self) -> Option<String> {
+        self.identity.as_ref().map(recipient_of)
+    }
+
     /// Whether there is an identity to open keys with.
     pub(super) fn reads(&self) -> bool {
         self.identity.is_some()
     }
 
-    /// The object that holds the repository's secrets.
-    pub(super) fn secrets_object(&self) -> Option<ObjectName> {
-        self.known_names(SECRETS).first().map(|name| ObjectName::Key(*name))
+    /// The objects that hold the repository's secrets: each may be wrapped for others.
+    pub(super) fn secrets_objects(&self) -> impl Iterator<Item = ObjectName> {
+        self.known_names(SECRETS).into_iter().map(ObjectName::Key)
     }
 
     fn known_names(&self, id: KeyId) -> Vec<KeyName> {
@@ -79,7 +84,7 @@ impl KeyRing {
         if !names.is_empty() {
             return Ok(names);
         }
-        let objects = listed(store).await?;
+        let objects = list(store).await?;
         *self.objects.lock().unwrap_or_else(PoisonError::into_inner) = objects;
         Ok(self.known_names(id))
     }
@@ -102,9 +107,30 @@ impl KeyRing {
 
     /// Reads a key from the first of its objects that opens.
     async fn read(&self, store: &dyn Store, id: KeyId) -> Result<KeyMaterial> {
+        let names = self.names(store, id).await?;
+        let read = self.read_any(store, id, &names).await;
+        let failed = read.as_ref().is_err_and(|error| !error.is_of_store());
+        if !failed {
+            return read;
+        }
+        // The owner may have wrapped it again and removed what was listed.
+        let now = list(store).await?.remove(&id).unwrap_or_default();
+        if now == names {
+            return read;
+        }
+        self.read_any(store, id, &now).await
+    }
+
+    /// Reads a key from the first of these objects that opens.
+    pub(super) async fn read_any(
+        &self,
+        store: &dyn Store,
+        id: KeyId,
+        names: &[KeyName],
+    ) -> Result<KeyMaterial> {
         let mut failure = None;
-        for name in self.names(store, id).await? {
-            match self.read_object(store, name).await {
+        for name in names {
+            match self.read_object(store, *name).await {
                 Ok(material) => return Ok(material),
                 Err(error) => failure = Some(error),
             }
@@ -136,8 +162,8 @@ impl KeyRing {
     }
 }
 
-/// Where each key lies.
-async fn listed(store: &dyn Store) -> Result<HashMap<KeyId, Vec<KeyName>>> {
+/// All key objects by their keys.
+pub(super) async fn list(store: &dyn Store) -> Result<HashMap<KeyId, Vec<KeyName>>> {
     let mut objects: HashMap<KeyId, Vec<KeyName>> = HashMap::new();
     for object in store.list(KEYS).await? {
         if let ObjectName::Key(name) = object.name {

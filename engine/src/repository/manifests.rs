@@ -76,9 +76,7 @@ impl Repository {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Damaged`], [`ErrorKind::Untrusted`].
     pub async fn backup(&self, id: BackupId) -> Result<Backup> {
         let name = ObjectName::Backup(id);
-        let trusted = |signer| self.is_writer(signer);
-        let body =
-            signed::read(self.store(), &name, ObjectType::Manifest, self.id(), &trusted).await?;
+        let body = self.read_of_writer(&name, ObjectType::Manifest).await?;
         let damaged = |error| Error::undecodable(format!("object \"{name}\""), error);
         let (clear, frame) = decode_body(&body).map_err(damaged)?;
         if clear.id != id {

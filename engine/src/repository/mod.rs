@@ -12,6 +12,7 @@ mod checks;
 mod chunks;
 mod credentials;
 mod damage;
+mod head;
 mod index;
 mod init;
 mod keys;
@@ -21,18 +22,25 @@ mod lists;
 mod manifests;
 mod packer;
 mod prune_lists;
+mod recipients;
+#[cfg(test)]
+mod rights_tests;
 #[cfg(test)]
 pub(crate) mod sample;
 mod segments;
+mod settings;
 mod signed;
+mod vouchers;
 mod walk;
 mod whole_rows;
 mod writer;
+mod writers;
 mod writing;
 
 pub use chunks::ChunkReader;
 pub use credentials::{Identity, WriterCredential};
 pub use damage::{ChunkState, LostSpan, MissingRows, RowSpan, RowsSeen, lost_spans};
+pub use head::Head;
 pub use index::{ChunkIndex, Location};
 pub(crate) use index::{indexed_packs, pack_lengths, read_index};
 pub use init::{InitOptions, Initialized, init};
@@ -40,9 +48,11 @@ pub use known::KnownChunks;
 pub use lease::Lease;
 pub use manifests::{Backup, Backups, FinishedBackup};
 pub use packer::{NewFrame, PACK_TARGET, Packed, Packer};
+pub use recipients::{KeyOutcome, KeyReport, rotate};
 pub use segments::Segment;
 pub use whole_rows::WholeRows;
 pub(crate) use writer::ChunkWriter;
+pub use writers::{Revocation, WriterReport};
 pub use writing::WriteRun;
 
 use crate::seal::{Secrets, SigningKey};
@@ -55,6 +65,7 @@ use pgkeep_format::limits;
 use pgkeep_format::name::{CONFIGS, ObjectName};
 use pgkeep_format::object::{ObjectType, decode_signed};
 use std::sync::Arc;
+use vouchers::Vouchers;
 
 /// With which rights a repository is opened.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +93,8 @@ struct Inner {
     config_number: u32,
     keys: KeyRing,
     writer: Option<WriterCredential>,
+    owner_secret: Option<SigningKey>,
+    vouchers: Vouchers,
 }
 
 /// The id of the repository in a store, believed without proof; for finding its key files.
@@ -143,14 +156,23 @@ impl Repository {
         // Without any key there is nobody to compare the owner with: what can be read then
         // is only what needs no secret.
         let trusted = |signer: VerifyKey| owner.is_none_or(|owner| owner == signer);
-        let (signer, body) =
+        let read =
             signed::read_with_signer(&store, &name, ObjectType::Config, id, &trusted).await?;
-        let config = Config::decode(&body)
+        let config = Config::decode(&read.body)
             .map_err(|error| Error::undecodable(format!("object \"{name}\""), error))?;
         let keys = KeyRing::open(&store, id, &config, &access).await?;
-        let writer = access.writer;
-        let shared = true;
-        let inner = Inner { store, shared, id, owner: signer, config, config_number, keys, writer };
+        let inner = Inner {
+            store,
+            shared: true,
+            id,
+            owner: read.signer,
+            config,
+            config_number,
+            keys,
+            writer: access.writer,
+            owner_secret: access.identity.and_then(|identity| identity.owner_secret),
+            vouchers: Vouchers::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -161,10 +183,9 @@ impl Repository {
     /// As reading this one's settings and writing them to the file.
     pub async fn copy_into(&self, file: &SingleFileWriter) -> Result<Self> {
         let config = ObjectName::Config(self.inner.config_number);
-        let secrets = self.inner.keys.secrets_object();
-        for name in [Some(config), secrets].iter().flatten() {
-            let bytes = store::get(self.store(), name, limits::BODY_LEN_MAX).await?;
-            store::put(file, name, bytes).await?;
+        for name in std::iter::once(config).chain(self.inner.keys.secrets_objects()) {
+            let bytes = store::get(self.store(), &name, limits::BODY_LEN_MAX).await?;
+            store::put(file, &name, bytes).await?;
         }
         let inner = Inner {
             store: Counted::new(Arc::new(file.clone())),
@@ -175,6 +196,8 @@ impl Repository {
             config_number: self.inner.config_number,
             keys: self.inner.keys.clone(),
             writer: self.inner.writer.clone(),
+            owner_secret: None,
+            vouchers: Vouchers::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -239,8 +262,13 @@ impl Repository {
                 .hint("Give the credential that pgkeep init made: --writer FILE")
         })?;
         if !self.is_writer(writer.signing.verify_key()) {
-            let message = format!("writer \"{}\" is not a writer of this repository", writer.name);
-            return Err(Error::new(ErrorKind::WrongKey, message));
+            let (key, name) = (writer.signing.verify_key(), &writer.name);
+            let message = match self.former_writer(key) {
+                Some(_) => format!("writer \"{name}\" was revoked"),
+                None => format!("writer \"{name}\" is not a writer of this repository"),
+            };
+            return Err(Error::new(ErrorKind::WrongKey, message)
+                .hint("Make a credential where the identity is: pgkeep writer add --out FILE"));
         }
         Ok(&writer.signing)
     }

@@ -63,9 +63,7 @@ impl Repository {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Damaged`], [`ErrorKind::Untrusted`].
     pub async fn segment(&self, name: SegmentName) -> Result<Segment> {
         let object = ObjectName::Segment(name);
-        let trusted = |signer| self.is_writer(signer);
-        let (store, kind) = (self.store(), ObjectType::ChangeSegment);
-        let body = signed::read(store, &object, kind, self.id(), &trusted).await?;
+        let body = self.read_of_writer(&object, ObjectType::ChangeSegment).await?;
         let damaged = |error| Error::undecodable(format!("object \"{object}\""), error);
         let (clear, frame) = decode_body(&body).map_err(damaged)?;
         let as_named = SegmentName {

@@ -5,7 +5,7 @@ use crate::seal::{self, SigningKey};
 use crate::store::{self, Store};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use pgkeep_format::id::{RepositoryId, VerifyKey};
+use pgkeep_format::id::{ObjectDigest, RepositoryId, VerifyKey};
 use pgkeep_format::limits;
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::object::{
@@ -34,6 +34,22 @@ pub(super) async fn write(
     Ok(len)
 }
 
+/// A signed object that was read, proven by its signature.
+pub(super) struct Signed {
+    /// Who signed it.
+    pub(super) signer: VerifyKey,
+    /// What it says.
+    pub(super) body: Bytes,
+    header_and_body: Bytes,
+}
+
+impl Signed {
+    /// What tells it from every other object.
+    pub(super) fn digest(&self) -> ObjectDigest {
+        seal::object_digest(&self.header_and_body)
+    }
+}
+
 /// Reads an object whose signer is `trusted`; returns its body.
 pub(super) async fn read(
     store: &dyn Store,
@@ -42,18 +58,18 @@ pub(super) async fn read(
     repository: RepositoryId,
     trusted: &(dyn Fn(VerifyKey) -> bool + Send + Sync),
 ) -> Result<Bytes> {
-    let (_, body) = read_with_signer(store, name, object_type, repository, trusted).await?;
-    Ok(body)
+    let read = read_with_signer(store, name, object_type, repository, trusted).await?;
+    Ok(read.body)
 }
 
-/// As [`read`]; returns the signer too.
+/// As [`read`]; tells the signer too.
 pub(super) async fn read_with_signer(
     store: &dyn Store,
     name: &ObjectName,
     object_type: ObjectType,
     repository: RepositoryId,
     trusted: &(dyn Fn(VerifyKey) -> bool + Send + Sync),
-) -> Result<(VerifyKey, Bytes)> {
+) -> Result<Signed> {
     let limit = limits::BODY_LEN_MAX + (HEADER_LEN + TAIL_LEN) as u64;
     let bytes = store::get(store, name, limit).await?;
     let object = decode_signed(&bytes)
@@ -76,7 +92,12 @@ pub(super) async fn read_with_signer(
         let message = format!("object \"{name}\" has a signature that does not fit it");
         return Err(Error::new(ErrorKind::Damaged, message));
     }
-    Ok((object.signer, bytes.slice(HEADER_LEN..HEADER_LEN + object.body.len())))
+    let end = HEADER_LEN + object.body.len();
+    Ok(Signed {
+        signer: object.signer,
+        body: bytes.slice(HEADER_LEN..end),
+        header_and_body: bytes.slice(..end),
+    })
 }
 
 /// The id in the header of an object of this name, so that no object passes for another.
@@ -91,5 +112,6 @@ pub(super) fn object_id(name: &ObjectName) -> [u8; 16] {
         ObjectName::Segment(name) => name.id.0,
         ObjectName::Lease(name) => name.id.0,
         ObjectName::PruneList(id) => id.0,
+        ObjectName::Voucher(id) => id.0,
     }
 }

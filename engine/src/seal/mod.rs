@@ -18,7 +18,8 @@ mod wrap;
 pub use cut::{CUT_MAX, Chunk, Cutter};
 pub use frame::{Opened, Sealer, chunk_id, open};
 pub use keys::{DataKey, Secrets, random, series_id};
-pub use sign::{SigningKey, verify};
+pub use sign::{SigningKey, object_digest, verify};
 pub use wrap::{
-    AgeIdentity, generate_identity, recipient_of, unwrap_key, validate_recipient, wrap_key,
+    AgeIdentity, generate_identity, recipient_of, recipients_of_wrapped, unwrap_key,
+    validate_recipient, wrap_key,
 };

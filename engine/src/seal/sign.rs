@@ -2,7 +2,8 @@
 
 use super::random;
 use crate::{Error, ErrorKind, Result};
-use pgkeep_format::id::VerifyKey;
+use pgkeep_format::id::{ObjectDigest, VerifyKey};
+use ring::digest;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use std::fmt;
 
@@ -66,6 +67,16 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({}, …)", self.verify_key())
     }
+}
+
+/// The digest that tells a signed object from every other, of its header and body: the first
+/// bytes of their SHA-256.
+#[must_use]
+pub fn object_digest(header_and_body: &[u8]) -> ObjectDigest {
+    let whole = digest::digest(&digest::SHA256, header_and_body);
+    let mut first = ObjectDigest::default();
+    first.0.copy_from_slice(&whole.as_ref()[..ObjectDigest::LEN]);
+    first
 }
 
 /// Whether `signature` over `message` is by `signer`.

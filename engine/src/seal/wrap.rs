@@ -78,6 +78,15 @@ pub fn wrap_key(content: &[u8], recipients: &[String]) -> Result<Vec<u8>> {
     Ok(wrapped)
 }
 
+/// For how many X25519 recipients an age file is encrypted, as its header says: it names
+/// none of them, and nobody has signed it.
+#[must_use]
+pub fn recipients_of_wrapped(wrapped: &[u8]) -> usize {
+    let lines = wrapped.split(|byte| *byte == b'\n');
+    let header = lines.take_while(|line| !line.starts_with(b"---"));
+    header.filter(|line| line.starts_with(b"-> X25519 ")).count()
+}
+
 /// Unwraps a key object.
 ///
 /// # Errors

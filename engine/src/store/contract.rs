@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pgkeep_format::id::{BackupId, KeyId, ObjectId, PackId, SeriesId};
 use pgkeep_format::name::{
     BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, KeyName, LeaseName, ObjectName, PACKS, PRUNES,
-    STREAMS, SegmentName, WRITERS, Work,
+    STREAMS, SegmentName, VOUCHERS, WRITERS, Work,
 };
 
 const INDEX: ObjectName = ObjectName::Index(ObjectId([7; 16]));
@@ -61,6 +61,7 @@ async fn keeps_its_promises(store: &dyn Store, refuses: bool) {
         (STREAMS, ObjectName::Segment(segment)),
         (WRITERS, ObjectName::Lease(LeaseName { work: Work::Chunks, id, beat: 1 })),
         (PRUNES, ObjectName::PruneList(id)),
+        (VOUCHERS, ObjectName::Voucher(ObjectId([5; 16]))),
     ];
     for (folder, name) in others {
         put(store, &name, Bytes::from_static(b"x")).await.unwrap();

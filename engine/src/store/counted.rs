@@ -24,6 +24,11 @@ impl Counted {
         Self { store, bytes_read: AtomicU64::new(0) }
     }
 
+    /// The store itself.
+    pub(crate) fn inner(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
     /// Bytes of objects read so far.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {

@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pgkeep_format::name::{
-    BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, ObjectName, PACKS, PRUNES, STREAMS, WRITERS,
+    BACKUPS, CHANGES, CONFIGS, INDEXES, KEYS, ObjectName, PACKS, PRUNES, STREAMS, VOUCHERS, WRITERS,
 };
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -21,8 +21,8 @@ use tempfile::NamedTempFile;
 
 const TEMPORARY: &str = "tmp";
 /// The folders of all objects that the format knows.
-const FOLDERS: [&str; 9] =
-    [CONFIGS, KEYS, PACKS, INDEXES, BACKUPS, CHANGES, STREAMS, WRITERS, PRUNES];
+const FOLDERS: [&str; 10] =
+    [CONFIGS, KEYS, PACKS, INDEXES, BACKUPS, CHANGES, STREAMS, WRITERS, PRUNES, VOUCHERS];
 /// The directory whose presence makes a directory a repository.
 const CONFIG: &str = "config";
 

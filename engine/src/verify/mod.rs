@@ -14,6 +14,8 @@ mod backups;
 mod packs;
 mod segments;
 #[cfg(test)]
+mod tampering_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::progress::{Event, Interrupt, Progress};
@@ -237,6 +239,7 @@ async fn small_objects(
             ObjectName::Config(_) => repository.check_config(&object.name).await,
             ObjectName::Index(_) => repository.check_index(&object.name, &lens, &compared).await,
             ObjectName::PruneList(_) => repository.prune_list(&object.name).await.map(drop),
+            ObjectName::Voucher(id) => repository.check_voucher(id).await,
             ObjectName::Key(_)
             | ObjectName::Pack(_)
             | ObjectName::ChangePack(_)
