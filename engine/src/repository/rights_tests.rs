@@ -3,12 +3,13 @@
 
 use super::sample::{ROWS, Sample};
 use super::{Access, Head, Identity, Repository, WriterCredential, rotate};
+use crate::fixture::stream_segment;
 use crate::progress::{Progress, Silent};
 use crate::seal::{AgeIdentity, SigningKey, generate_identity, recipient_of};
 use crate::{ErrorKind, Lsn};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::{BackupId, SeriesId};
-use pgkeep_format::name::ObjectName;
+use pgkeep_format::name::{ObjectName, SegmentName};
 use std::sync::Arc;
 
 fn silent() -> Arc<dyn Progress> {
@@ -352,4 +353,55 @@ async fn an_older_state_is_told_by_the_head() {
     let stream = Head::Stream(SeriesId([1; 16]), Lsn(1));
     let refused = repository.expect(&[stream]).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::RolledBack);
+}
+
+#[tokio::test]
+async fn a_change_stream_that_was_cut_short_is_told_by_the_head() {
+    let sample = Sample::new(true).await;
+    let writing = sample.open_for_writing().await;
+    stream_segment(&writing, 10, 20).await.unwrap();
+    let last = stream_segment(&writing, 20, 30).await.unwrap();
+    let repository = sample.open().await.unwrap();
+    let head = repository.head().await.unwrap();
+    assert_eq!(head, [Head::Settings(1), Head::Stream(last.stream, Lsn(30))]);
+    repository.expect(&head).await.unwrap();
+    let name = SegmentName { stream: last.stream, first: 20, last: 30, id: last.id };
+    let name = ObjectName::Segment(name);
+    let bytes = sample.objects().into_iter().find(|(found, _)| *found == name).unwrap().1;
+    sample.remove(&name);
+    let refused = repository.expect(&head).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::RolledBack);
+    // A name alone, or a segment under one that says more than it does, makes it no longer.
+    let longer = SegmentName { stream: last.stream, first: 20, last: 90, id: last.id };
+    sample.replace(ObjectName::Segment(longer), bytes);
+    let refused = repository.expect(&head).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::RolledBack);
+    // A stream that went on is as good.
+    stream_segment(&writing, 20, 40).await.unwrap();
+    repository.expect(&head).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_stream_of_a_revoked_writer_stays_and_grows_no_more() {
+    let mut sample = Sample::new(true).await;
+    write_as(&mut sample, "db1").await;
+    let writing = sample.open_for_writing().await;
+    let before = stream_segment(&writing, 10, 20).await.unwrap();
+    revoke(&sample, "db1", false).await;
+    // Opened before, it does not know yet.
+    let after = stream_segment(&writing, 20, 30).await.unwrap();
+    let repository = sample.open().await.unwrap();
+    let name = |clear: &pgkeep_format::segment::ClearPart| SegmentName {
+        stream: clear.stream,
+        first: clear.first,
+        last: clear.last,
+        id: clear.id,
+    };
+    repository.segment(name(&before)).await.unwrap();
+    let refused = repository.segment(name(&after)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Untrusted);
+    assert_eq!(
+        repository.head().await.unwrap(),
+        [Head::Settings(3), Head::Stream(before.stream, Lsn(20))]
+    );
 }
