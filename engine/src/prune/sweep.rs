@@ -4,8 +4,8 @@
 use super::PruneReport;
 use super::live::{Lists, Live};
 use super::packs::Packs;
-use crate::Result;
 use crate::repository::{Repository, pack_lengths, read_index};
+use crate::{ErrorKind, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pgkeep_format::id::{ChunkId, ObjectId, PackId};
 use pgkeep_format::index::IndexedPack;
@@ -133,9 +133,12 @@ async fn rewrite_indexes(
     for object in objects {
         let indexed = match read_index(repository, &object.name).await {
             Ok(indexed) => indexed,
-            Err(error) if error.is_of_store() => return Err(error),
-            // It is of no use to anybody, and no harm: pgkeep repair removes it.
-            Err(_) => continue,
+            // Another prune was faster; or it is of somebody who is not believed any more.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Untrusted) => {
+                continue;
+            }
+            // It may name packs that go: whoever reads it later would look for them.
+            Err(error) => return Err(error.hint("Run: pgkeep repair index")),
         };
         let stays = |pack: &IndexedPack| {
             !goes.contains(&pack.pack) && there.get(&pack.pack) == Some(&pack.len)

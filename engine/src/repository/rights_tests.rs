@@ -156,7 +156,9 @@ async fn a_voucher_that_is_gone_or_not_the_owners_vouches_for_nothing() {
     let wanted = BackupId([10; 16]);
     assert!(sample.open().await.unwrap().backup(wanted).await.is_err());
     sample.remove(&name);
-    assert!(sample.open().await.unwrap().backup(wanted).await.is_err());
+    let lost = sample.open().await.unwrap().backup(wanted).await.unwrap_err();
+    // Were it told as not found, a prune would take the backup for forgotten.
+    assert_eq!(lost.kind(), ErrorKind::Damaged);
     sample.replace(name, bytes);
     sample.open().await.unwrap().backup(wanted).await.unwrap();
 }

@@ -63,7 +63,16 @@ impl Repository {
         }
         let mut digests = Vec::new();
         for id in &former.vouchers {
-            digests.extend(self.voucher(*id, Some(former.key)).await?.digests);
+            let voucher = self.voucher(*id, Some(former.key)).await;
+            // What was asked for is there; it must not pass for an object that is not.
+            let voucher = voucher.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => {
+                    let message = format!("voucher {id} for \"{}\" is lost", former.name);
+                    Error::new(ErrorKind::Damaged, message).because(error)
+                }
+                _ => error,
+            })?;
+            digests.extend(voucher.digests);
         }
         digests.sort_unstable();
         let digests: Arc<[ObjectDigest]> = digests.into();
