@@ -3,6 +3,7 @@
 # make bench-tables    10,000 small tables, beside pg_dump; fails over 5 s or 300 MB
 # make bench-definitions  what the capture of DDL costs with 10,000 tables
 # make bench-stream    the change stream, beside pgbench and pg_recvlogical; restores to a moment
+# make bench-repository  100,000 packs and 50 million chunks; fails over 10 s or 500 MB
 #
 # Single steps of `make test`: format, lint, docs, licences, reader, fuzz, tests.
 # `make servers` and `make tools` only install (into .pgkeep-dev), `make stop` stops servers.
@@ -12,7 +13,7 @@ export PYTHONPATH := $(CURDIR)/.pgkeep-dev/tools/python
 CARGO := cargo
 FUZZ_SECONDS ?= 15
 
-.PHONY: test demo bench-tables bench-definitions bench-stream servers tools stop format lint docs licences reader fuzz tests
+.PHONY: test demo bench-tables bench-definitions bench-stream bench-repository servers tools stop format lint docs licences reader fuzz tests
 # In this order, one after another: what fails soonest comes first, and the test runner's
 # count last.
 .NOTPARALLEL:
@@ -38,6 +39,11 @@ bench-stream:
 	tests/servers install 18
 	$(CARGO) build --locked --release -p pgkeep
 	tests/servers run 18 python3 benches/change_stream.py target/release/pgkeep
+
+bench-repository: tools
+	tests/servers install 18
+	$(CARGO) build --locked --release -p pgkeep
+	tests/servers run 18 python3 benches/large_repository.py target/release/pgkeep
 
 servers:
 	tests/servers install

@@ -193,6 +193,20 @@ pub(crate) async fn stream_segment(
     first: u64,
     last: u64,
 ) -> Result<segment::ClearPart> {
+    write_segment(repository, first, last, None).await
+}
+
+/// Writes a join point, which backups join from there on.
+pub(crate) async fn join_point(repository: &Repository, at: u64) -> Result<segment::ClearPart> {
+    write_segment(repository, at, at, Some(at)).await
+}
+
+async fn write_segment(
+    repository: &Repository,
+    first: u64,
+    last: u64,
+    joins_from: Option<u64>,
+) -> Result<segment::ClearPart> {
     let lease = repository.lease(Work::Changes).await?;
     let secrets = repository.secrets()?.clone();
     let key = repository.new_data_key().await?.map(|(key, _)| key);
@@ -221,6 +235,7 @@ pub(crate) async fn stream_segment(
         stored_bytes: 0,
         timeline: 1,
         definitions: None,
+        joins_from,
     };
     let sealed = segment::SealedPart::default();
     let stored = repository.store_segment(&clear, &sealed, &sealer, &lease).await;

@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("repair", &["repository", "store"]),
     ("copy", &["repository", "seal"]),
     ("prune", &["repository"]),
-    ("forget", &["repository"]),
+    ("forget", &["fold", "repository"]),
     ("fold", &["repository", "catalog", "seal", "postgres"]),
     ("repository", &["seal", "store"]),
     ("catalog", &["postgres"]),

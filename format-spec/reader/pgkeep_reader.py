@@ -32,7 +32,7 @@ PLAIN_MAX, STORED_MAX = 16 << 20, (16 << 20) + (64 << 10)
 PACK_MAX, PACK_FRAMES_MAX = 1 << 30, 1 << 18
 BODY_MAX, CLEAR_MAX, KEY_MAX = 512 << 20, 256 << 20, 1 << 20
 NESTING_MAX, INLINE_MAX, OBJECTS_MAX, PARTIES_MAX = 16, 16, 1 << 20, 1024
-VOUCHERS_MAX, DIGESTS_MAX = 64, 1 << 20
+VOUCHERS_MAX, DIGESTS_MAX, COLUMNS_MAX = 64, 1 << 20, 1664
 CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE, SEGMENT = 1, 2, 3, 4, 5, 6
 VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER, CHANGES = 1, 2, 3, 4, 5, 6
@@ -114,7 +114,8 @@ ENTRY = {1: ("kind", str), 3: ("schema?", str), 4: ("name", str), 10: ("data?", 
 CHANGE_CHUNK = {1: ("id", 32), 2: ("pack", U64), 3: ("offset", U64), 4: ("stored_len", U64), 5: ("continues", bool)}
 SEGMENT_CLEAR = {
     1: ("id", 16), 2: ("features", [str]), 3: ("stream", 16), 4: ("first", U64), 5: ("last", U64),
-    6: ("transactions", U64), 9: ("begins", bool), 12: ("keys", [16]), 13: ("packs", [16])}
+    6: ("transactions", U64), 9: ("begins", bool), 12: ("keys", [16]), 13: ("packs", [16]),
+    17: ("joins_from?", U64)}
 COLUMN = {1: ("name", str), 4: ("is_key", bool)}
 SEGMENT_SEALED = {
     1: ("begin?", {1: ("snapshot", str), 3: ("database", str), 5: ("encoding", str)}),
@@ -260,17 +261,33 @@ def plain_of(what, inner):
     """Flags and plain bytes of what was under the seal."""
     codec, flags, size = layout(what, "<BB2xI", inner)
     body = inner[8:]
-    need(codec < 2 and flags < 2 and size <= PLAIN_MAX, f"{what}: codec, flags or plain length are not valid")
-    if codec == 1:
+    need(codec < 3 and flags < 2 and size <= PLAIN_MAX, f"{what}: codec, flags or plain length are not valid")
+    if codec > 0:
+        room = size if codec == 1 else size + 4 + 4 * COLUMNS_MAX
         try:
             facts = zstandard.get_frame_parameters(body)
-            need(facts.content_size == size and not facts.dict_id and facts.window_size <= PLAIN_MAX,
-                 f"{what}: its zstd frame is not of {size} plain bytes")
-            body = zstandard.ZstdDecompressor().decompress(body, max_output_size=size, allow_extra_data=False)
+            need((size if codec == 1 else 0) <= facts.content_size <= room and not facts.dict_id
+                 and facts.window_size <= PLAIN_MAX, f"{what}: its zstd frame is not of {size} plain bytes")
+            body = zstandard.ZstdDecompressor().decompress(body, max_output_size=room, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise Refused(f"{what}: zstd: {error}") from None
+    if codec == 2:
+        body = rows_of(what, body)
     need(len(body) == size, f"{what}: the body has another length than it says")
     return flags, body
+
+
+def rows_of(what, laid):
+    """Rows out of their columns."""
+    (count,) = layout(what, "<H2x", laid)
+    need(0 < count <= COLUMNS_MAX, f"{what}: {count} columns")
+    columns, at = [], 4 + 4 * count
+    for size in layout(what, f"<{count}I", laid, 4):
+        columns.append(laid[at:at + size].split(b"\n"))
+        at += size
+    need(at == len(laid) and all(column[-1] == b"" and len(column) == len(columns[0]) for column in columns),
+         f"{what}: columns do not have the same number of fields")
+    return b"".join(b"\t".join(row) + b"\n" for row in zip(*(column[:-1] for column in columns)))
 
 
 def references(data):
@@ -581,14 +598,18 @@ def segments(repository, stream):
     names = repository.store.names(f"streams/{stream}[0-9a-f]*/[0-9a-f]{{16}}-[0-9a-f]{{16}}-[0-9a-f]{{32}}")
     bounds = [(int(name.split("/")[2][:16], 16), int(name.split("/")[2][17:33], 16), name) for name in names]
     need(bounds and len({name.split("/")[1] for name in names}) == 1, "name one stream of the repository")
+    start = end = 0
     for first, last, name in bounds:
         begin = Segment(repository, name) if first == last else None
         if begin is None or not begin.clear["begins"]:
             continue
-        at = last
+        if begin.clear["joins_from"] is not None and start <= last <= end:
+            continue
+        start = end = at = last
         while following := sorted(one for one in bounds if one[0] == at < one[1]):
             on = [one for one in following if any(other[0] == one[1] for other in bounds)]
             at, name = (on or following[-1:])[0][1:]
+            end = at
             yield Segment(repository, name)
 
 

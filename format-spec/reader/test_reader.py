@@ -174,19 +174,20 @@ class Structures(unittest.TestCase):
         for path in sorted((VECTORS / "structures").rglob("*.json")):
             case = json.loads(path.read_text())
             structure = case["structure"]
-            if structure not in {*bare, "sealed-part", "frame-header", "inner-header", "pack-footer", "chunk-references"}:
+            if structure not in {*bare, "sealed-part", "frame-header", "inner-header", "columns", "pack-footer", "chunk-references"}:
                 continue
             # This reader looks at fewer fields than the tables have, and opens no frame here.
             about = path.stem
             skipped = {"entry": ("section", "position", "encoding", "column", "field", "above-32"), "sealed-part": ("timeline", "field", "copied"),
                        "config": ("recipients", "encrypted-without", "former-writer-t", "too-many"), "inner-header": ("zstd", "columns"),
-                       "chunk-references": ("whole",)}
+                       "columns": ("plain", "follow"), "chunk-references": ("whole",)}
             if any(word in about for word in skipped.get(structure, ())):
                 continue
             data = bytes.fromhex(case["input"])
             with self.subTest(f"{structure}/{about}"):
                 decode = {"frame-header": lambda: reader.FrameHeader("frame", data),
                           "inner-header": lambda: reader.plain_of("frame", data),
+                          "columns": lambda: self.assertEqual(reader.rows_of("columns", data).hex(), case["ok"]["rows"]),
                           "pack-footer": lambda: reader.footer_lines("footer", data),
                           "sealed-part": lambda: reader.sealed_part(data),
                           "chunk-references": lambda: reader.references(data)}.get(

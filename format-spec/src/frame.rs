@@ -142,7 +142,7 @@ pub enum Codec {
     Raw = 0,
     /// One zstd frame, its content size equal to the plain length.
     Zstd = 1,
-    /// The chunk's columns one after another, then zstd; reserved.
+    /// The chunk's columns one after another ([`columns`](crate::columns)), then zstd.
     ColumnsZstd = 2,
 }
 

@@ -20,6 +20,7 @@
 //! | [`manifest`] | the object whose presence makes a backup exist |
 //! | [`entry`] | one catalog object of a backup |
 //! | [`catalog_image`] | the catalogs of one moment, as answers to catalog queries |
+//! | [`columns`] | rows laid out column by column, before they are compressed |
 //! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
 //! | [`segment`] | a run of the change stream, in the order of commits |
 //! | [`change`] | one change of one table's row |
@@ -29,6 +30,7 @@
 pub mod catalog_image;
 pub mod cbor;
 pub mod change;
+pub mod columns;
 pub mod config;
 pub mod entry;
 mod error;

@@ -72,6 +72,11 @@ pub struct ClearPart {
     /// or one before it: an image, or changes of definitions. Absent where none does.
     #[n(16)]
     pub definitions: Option<u64>,
+    /// There in a join point: a segment that begins where the run before it goes on, so that what
+    /// is before it can be forgotten. A backup joins it whose consistent point is not before this
+    /// position in the WAL.
+    #[n(17)]
+    pub joins_from: Option<u64>,
 }
 
 /// What a segment says under the seal.
@@ -296,6 +301,10 @@ impl ClearPart {
         check_features("segment", &self.features)?;
         if self.first > self.last {
             return Err(FormatError::invalid("segment", "it ends before it begins"));
+        }
+        let is_beginning = self.begins && self.first == self.last;
+        if self.joins_from.is_some_and(|from| !is_beginning || from < self.last) {
+            return Err(FormatError::invalid("segment", "backups cannot join it there"));
         }
         Ok(())
     }

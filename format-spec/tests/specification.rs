@@ -484,6 +484,7 @@ fn check_segment_keys() {
             stored_bytes: 6,
             timeline: 1,
             definitions: Some(2),
+            joins_from: Some(3),
         },
     );
     let begin = segment::Begin {

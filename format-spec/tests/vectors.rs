@@ -20,7 +20,7 @@ use pgkeep_format::prune::{Lease, PruneList, SeenLease};
 use pgkeep_format::single_file::{self, Directory, RecordHeader};
 use pgkeep_format::stream::{self, Stream};
 use pgkeep_format::voucher::Voucher;
-use pgkeep_format::{FormatError, cbor, index, key, manifest, segment};
+use pgkeep_format::{FormatError, cbor, columns, index, key, manifest, segment};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -107,6 +107,11 @@ fn decode(structure: &str, input: &[u8], with: &Value) -> Found {
         }
         "prune-list" => prune_list(input),
         "voucher" => voucher(input),
+        "columns" => {
+            let plain_len = usize::try_from(with["plain_len"].as_u64().unwrap()).unwrap();
+            let rows = columns::rows_of(input, plain_len)?;
+            Ok((json!({"rows": hex(&rows)}), columns::lay_out(&rows).unwrap_or_default()))
+        }
         "key" => key_content(input, with),
         "frame-header" => frame_header(input),
         "frame" => whole_frame(input),

@@ -9,7 +9,7 @@ inputs that this version would not write itself (they hold something of a later 
 import struct
 
 from encode import (crc, cbor, file_trailer, footer_line, frame, frame_header, head, indexed_pack,
-                    inner_header, key_content, made, manifest_body, object_header, pack_trailer,
+                    inner_header, key_content, laid_out, made, manifest_body, object_header, pack_trailer,
                     record, reference, signed_object)
 
 REPOSITORY, OBJECT = made("repository id", 16), made("object id", 16)
@@ -255,7 +255,7 @@ def frames(cases):
 
     what = "inner-header"
     for name, codec, flags, body in (("raw", 0, 0, b"abc"), ("empty-raw", 0, 0, b""), ("zstd", 1, 0, b"?"),
-                                     ("reserved-columns", 2, 0, b"?"), ("row-goes-on", 0, 1, b"abc")):
+                                     ("columns", 2, 0, b"?"), ("row-goes-on", 0, 1, b"abc")):
         size = len(body) if codec == 0 else PLAIN_MAX
         cases.good(what, name, inner_header(codec, flags, size) + body,
                    {"codec": codec, "flags": flags, "plain_len": size, "body": body.hex()})
@@ -267,6 +267,28 @@ def frames(cases):
     cases.bad(what, "plain-length-above-its-limit", inner_header(1, 0, PLAIN_MAX + 1) + b"?", "limit")
     cases.bad(what, "raw-body-shorter-than-it-says", data[:-1], "invalid")
     cases.bad(what, "raw-body-longer-than-it-says", data + b"d", "invalid")
+
+    what = "columns"
+    rows = b"1\tone\t\n22\t\\N\tz\n"
+    good = laid_out([[b"1", b"22"], [b"one", b"\\N"], [b"", b"z"]])
+    cases.good(what, "two-rows-of-three", good, {"rows": rows.hex()}, plain_len=len(rows))
+    one = laid_out([[b"a", b"", b"b"]])
+    cases.good(what, "one-column", one, {"rows": b"a\n\nb\n".hex()}, again=False, plain_len=5)
+    most = laid_out([[b""]] * 1664)
+    cases.good(what, "most-columns", most, {"rows": (b"\t" * 1663 + b"\n").hex()}, plain_len=1664)
+    cases.bad(what, "three-bytes", good[:3], "truncated", plain_len=len(rows))
+    cases.bad(what, "no-columns", laid_out([]), "invalid", plain_len=0)
+    cases.bad(what, "too-many-columns", laid_out([[b""]] * 1665), "limit", plain_len=1665)
+    cases.bad(what, "reserved-bytes-are-zero", patched(good, 2, b"\1"), "invalid", plain_len=len(rows))
+    cases.bad(what, "lengths-cut-off", good[:14], "truncated", plain_len=len(rows))
+    cases.bad(what, "column-beyond-the-end", patched(good, 4, b"\xff\xff\xff\xff"), "truncated", plain_len=len(rows))
+    cases.bad(what, "bytes-follow-the-last-column", good + b"\n", "invalid", plain_len=len(rows) + 1)
+    cases.bad(what, "shorter-than-the-plain-length", good, "invalid", plain_len=len(rows) + 1)
+    cases.bad(what, "longer-than-the-plain-length", good, "invalid", plain_len=len(rows) - 1)
+    cases.bad(what, "a-column-with-fewer-fields", laid_out([[b"1"], [b"one", b"two"]]), "invalid", plain_len=10)
+    cases.bad(what, "a-column-with-more-fields", laid_out([[b"one", b"two"], [b"1"]]), "invalid", plain_len=10)
+    ends = laid_out([[b"1"], [b"one"]])
+    cases.bad(what, "a-column-that-does-not-end", ends[:-1] + b"x", "invalid", plain_len=6)
 
 
 def lines(count=3):

@@ -22,7 +22,7 @@ CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE = 1, 2, 3, 4, 5
 VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
 NONE, AES, CHACHA = 0, 1, 2
-RAW, ZSTD = 0, 1
+RAW, ZSTD, COLUMNS = 0, 1, 2
 SECRETS_ID = b"\xff" * 16
 
 
@@ -106,9 +106,18 @@ def inner_header(codec, flags, plain_len):
     return struct.pack("<BBxxI", codec, flags, plain_len)
 
 
+def laid_out(columns, rest=b""):
+    """Columns, each a list of fields, one after another."""
+    columns = [b"".join(field + b"\n" for field in column) for column in columns]
+    lengths = b"".join(struct.pack("<I", len(column)) for column in columns)
+    return struct.pack("<H2x", len(columns)) + lengths + b"".join(columns) + rest
+
+
 def compress(codec, plain):
     if codec == RAW:
         return plain
+    if codec == COLUMNS:
+        plain = laid_out(zip(*(row.split(b"\t") for row in plain[:-1].split(b"\n"))))
     return zstandard.ZstdCompressor(level=1, write_content_size=True).compress(plain)
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from encode import (AES, CHACHA, CONFIG, ENTRIES, INDEX, LIST, MANIFEST, NONE, RAW, ROWS, SEALED,
+from encode import (AES, CHACHA, COLUMNS, CONFIG, ENTRIES, INDEX, LIST, MANIFEST, NONE, RAW, ROWS, SEALED,
                     SECRETS_ID, VOUCHER, ZSTD, age_encrypt, bech32, cbor, chunk_id, compress, crc, footer_of,
                     frame, frame_header, frame_key, indexed_pack, inner_header, key_content, made,
                     manifest_body, pack, public, reference, signed_object, single_file)
@@ -147,7 +147,7 @@ class Repository:
         definition = stream(ENTRIES, [first.chunk(ENTRIES, all_entries[:half], 1), first.chunk(ENTRIES, all_entries[half:])])
         self.clients = stream(ROWS, [first.chunk(ROWS, CLIENTS[:10], 0, RAW), first.chunk(ROWS, CLIENTS[10:])])
         nothing = stream(ROWS, [first.chunk(ROWS, b"\n\n\n")])
-        parts = [first.chunk(ROWS, b"".join(LOG[n:n + 2])) for n in range(0, 38, 2)]
+        parts = [first.chunk(ROWS, b"".join(LOG[n:n + 2]), 0, COLUMNS if n % 4 else ZSTD) for n in range(0, 38, 2)]
         parts += [first.chunk(ROWS, LOG[38] + LOG[39][:1], 1), first.chunk(ROWS, LOG[39][1:])]
         lists = [first.chunk(LIST, b"".join(parts[:12])), first.chunk(LIST, b"".join(parts[12:]), 0, RAW)]
         log = stream(ROWS, parts, lists)

@@ -8,7 +8,8 @@ from encode import cbor, frame, manifest_body
 CLEAR = {1: OBJECT, 2: [], 3: KEY, 4: 100, 5: 200, 6: 2, 7: 1_700_000_000_000_000, 8: HUGE, 9: False,
          10: -1, 11: "pgkeep 0.1.0", 12: [KEY], 13: [OBJECT], 14: 999, 15: 1, 16: 150}
 CLEAR_NAMES = ["id", "features", "stream", "first", "last", "transactions", "known_until", "greatest_xid",
-               "begins", "written_at", "program", "keys", "packs", "stored_bytes", "timeline", "definitions"]
+               "begins", "written_at", "program", "keys", "packs", "stored_bytes", "timeline", "definitions",
+               "joins_from"]
 
 
 def shown(value):
@@ -25,13 +26,19 @@ def segment_bodies(cases):
         return manifest_body(cbor(CLEAR | dict(changes)), sealed)
     def ok(changes=()):
         values = (CLEAR | dict(changes)).values()
-        return {name: shown(value) for name, value in zip(CLEAR_NAMES, values)} | {"sealed": sealed.hex()}
+        found = {name: shown(value) for name, value in zip(CLEAR_NAMES, values)}
+        return {"joins_from": None} | found | {"sealed": sealed.hex()}
     cases.good(what, "goes-on", body(), ok())
     begins = {4: 100, 5: 100, 6: 0, 9: True, 12: [], 13: [], 14: 0}
     cases.good(what, "begins-a-run-where-it-ends", body(begins), ok(begins))
+    cases.good(what, "join-point", body(begins | {17: 100}), ok(begins | {17: 100}))
+    cases.good(what, "join-point-for-later-backups", body(begins | {17: HUGE}), ok(begins | {17: HUGE}))
+    cases.bad(what, "join-point-before-it-begins", body(begins | {17: 99}), "invalid")
+    cases.bad(what, "join-point-that-begins-nothing", body({17: 200}), "invalid")
+    cases.bad(what, "join-point-with-a-length", body(begins | {5: 101, 17: 101}), "invalid")
     no_definitions = manifest_body(cbor({k: v for k, v in CLEAR.items() if k != 16}), sealed)
     cases.good(what, "nothing-said-of-definitions", no_definitions, ok({16: None}))
-    cases.good(what, "unknown-key-is-passed-over", body({17: "later"}), ok(), again=False)
+    cases.good(what, "unknown-key-is-passed-over", body({99: "later"}), ok(), again=False)
     cases.bad(what, "ends-before-it-begins", body({4: 201}), "invalid")
     cases.bad(what, "unknown-feature", body({2: ["time travel"]}), "feature")
     cases.bad(what, "stream-of-15-bytes", body({3: KEY[:15]}), "invalid")

@@ -1,10 +1,12 @@
 //! What stays and what goes: forget by rule, prune beside backups and streams, on real servers.
 
+use crate::definitions::{assert_same_schema, schema};
 use crate::moments::{catch_up, dedicated_with, now, tables};
 use crate::sessions::eventually;
 use crate::{platform, repository, repository_in};
-use pgkeep_tests::{Bucket, Repository, Server};
+use pgkeep_tests::{Bucket, Database, Repository, Server};
 use serde_json::Value;
+use std::io::Write;
 use std::process::Stdio;
 
 fn id(backup: &Value) -> &str {
@@ -183,6 +185,113 @@ fn a_prune_beside_a_stream_leaves_every_moment() {
         repository.restore(&copy.uri(), &["--to-lsn", &moment.lsn, "--no-analyze"]);
         assert_eq!(tables(&copy), moment.tables);
     }
+}
+
+/// Catches up, and writes a join point at the end.
+fn catch_up_and_join(repository: &Repository, source: &Database<'_>) {
+    let join = ["stream", "-q", "--until-caught-up", "--join-interval", "0h", "-d", &source.uri()];
+    let _ = repository.run(join).ok();
+}
+
+/// Names of segments that begin a run or are join points.
+fn beginnings(repository: &Repository) -> usize {
+    let names = repository.files().into_iter().filter_map(|path| {
+        let is_segment = path.iter().any(|part| part == "streams");
+        path.file_name().filter(|_| is_segment)?.to_str().map(str::to_owned)
+    });
+    names.filter(|name| name.get(..16).is_some_and(|first| name.get(17..33) == Some(first))).count()
+}
+
+#[test]
+fn a_stream_is_cut_before_the_oldest_kept_backup_and_later_moments_are_exact() {
+    let server = dedicated_with(18, &[]);
+    let source = server.database();
+    source.load("platform.sql", &[("scale", "0.01")]);
+    source.query("CREATE SEQUENCE tickets");
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "--keyless", "full", "-d", &source.uri()]).code(0);
+    let mut days = Vec::new();
+    for day in 0..5 {
+        let backup = repository.backup(&source.uri(), &[]);
+        let mut known = Vec::new();
+        for hour in 0..3 {
+            source.query(&format!(
+                "ALTER TABLE jobs ADD day_{day}_{hour} int DEFAULT {hour};
+                 UPDATE jobs SET state = 'done' WHERE id % 15 = {day} * 3 + {hour};
+                 CREATE TABLE made_{day}_{hour} AS SELECT nextval('tickets') AS n, 'x' AS v;
+                 ALTER TABLE made_{day}_{hour} ADD PRIMARY KEY (n)"
+            ));
+            known.push((now(&source), schema(&source)));
+            catch_up(&repository, &source);
+        }
+        catch_up_and_join(&repository, &source);
+        days.push((backup, known));
+    }
+    assert_eq!(beginnings(&repository), 6);
+    let dry = ["forget", "--json", "--keep-last", "2", "--dry-run"];
+    let planned = repository.run(dry).ok().json();
+    let forgotten = repository.run(["forget", "--json", "--keep-last", "2"]).ok().json();
+    assert_eq!(planned["streams"], forgotten["streams"]);
+    let stream = &forgotten["streams"][0];
+    assert!(stream["forgotten_segments"].as_u64() > Some(3), "{stream}");
+    assert!(stream["reason"].as_str().unwrap().contains(&id(&days[3].0)[..8]), "{stream}");
+    let pruned = repository.prune(&[]);
+    assert!(pruned["removed_packs"].as_u64() > Some(3), "{pruned}");
+    let _ = repository.run(["verify", "-q"]).ok();
+
+    let again = repository.run(["forget", "--json", "--keep-last", "2"]).ok().json();
+    assert_eq!(again["streams"][0]["forgotten_segments"], 0, "{again}");
+    source.query("UPDATE jobs SET state = 'done'");
+    days[4].1.push((now(&source), schema(&source)));
+    catch_up(&repository, &source);
+    for (moment, definitions) in days[3..].iter().flat_map(|(_, known)| known) {
+        let copy = server.database();
+        repository.restore(&copy.uri(), &["--to-lsn", &moment.lsn, "--no-analyze"]);
+        assert_eq!(tables(&copy), moment.tables, "at {}", moment.lsn);
+        assert_same_schema(&schema(&copy), definitions, &moment.lsn);
+        let given = "SELECT last_value FROM tickets";
+        assert!(copy.query(given).trim().parse::<i64>().unwrap() >= 10);
+    }
+    let copy = server.database();
+    let early = &days[0].1[0].0.lsn;
+    let run = repository.run(["restore", "-d", &copy.uri(), "--to-lsn", early]).code(1);
+    assert!(run.stderr.contains("does not have"), "{}", run.stderr);
+
+    // All backups stay, and only what leads from the newest one on.
+    let last = repository.backup(&source.uri(), &[]);
+    catch_up_and_join(&repository, &source);
+    let rules = ["forget", "--json", "--keep-last", "9", "--keep-changes", "0h"];
+    let cut = repository.run(rules).ok().json();
+    assert_eq!(cut["forgotten"], 0, "{cut}");
+    let stream = &cut["streams"][0];
+    assert!(stream["forgotten_segments"].as_u64() > Some(3), "{stream}");
+    assert!(stream["reason"].as_str().unwrap().contains(&id(&last)[..8]), "{stream}");
+    let then = tables(&source);
+    let copy = server.database();
+    repository.restore(&copy.uri(), &["--to-latest", "--no-analyze"]);
+    assert_eq!(tables(&copy), then);
+}
+
+#[test]
+fn a_join_point_waits_for_a_transaction_that_runs_long() {
+    let server = dedicated_with(14, &[]);
+    let source = server.database();
+    source.query("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "-d", &source.uri()]).code(0);
+    let mut holder = source.psql_command().stdin(Stdio::piped()).spawn().expect("psql");
+    let mut input = holder.stdin.take().expect("a pipe");
+    writeln!(input, "BEGIN; INSERT INTO t VALUES (1, 'held');").expect("psql to read");
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'";
+    eventually(&source, held, "1");
+    source.query("INSERT INTO t VALUES (2, 'committed')");
+    catch_up_and_join(&repository, &source);
+    assert_eq!(beginnings(&repository), 1);
+    writeln!(input, "COMMIT;").expect("psql to read");
+    drop(input);
+    assert!(holder.wait().expect("psql to end").success());
+    catch_up_and_join(&repository, &source);
+    assert_eq!(beginnings(&repository), 2);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::time::Duration;
 /// them keeps. Of the hours, days, weeks, months and years that have backups, the newest backup of
 /// each is kept, in the machine's time zone (TZ). Ages are counted from the newest backup. The last
 /// good backup of a database is kept always.
+///
+/// With rules, change streams are cut too: the changes stay that a kept backup needs.
 #[derive(Debug, Args)]
 #[command(after_help = FORGET_EXAMPLE)]
 pub(crate) struct ForgetArgs {
@@ -75,6 +77,13 @@ pub(crate) struct RulesArgs {
     /// All that are at most this much older than the newest, such as 10d or 1y6m
     #[arg(long, value_name = "AGE", value_parser = values::age)]
     pub(crate) keep_within: Option<Duration>,
+
+    /// Changes of this long before the end of a stream [default: as long as a kept backup needs them]
+    ///
+    /// With the backup that they begin with. Older backups that are kept can then be restored as
+    /// they are, and not to moments after them.
+    #[arg(long, value_name = "AGE", value_parser = values::age)]
+    pub(crate) keep_changes: Option<Duration>,
 
     /// All with a tag (KEY, VALUE or KEY=VALUE), for this long
     #[arg(long = "keep-tag", value_name = "TAG=AGE", value_parser = values::tag_rule)]

@@ -96,6 +96,13 @@ pub(crate) struct StreamArgs {
           help_heading = "Stream")]
     pub(crate) max_lag: u64,
 
+    /// Write a point from which on the stream can do without what is before it, every so often
+    ///
+    /// `pgkeep forget` cuts the stream at such points.
+    #[arg(long, value_name = "AGE", value_parser = values::age, default_value = "24h",
+          help_heading = "Stream")]
+    pub(crate) join_interval: Duration,
+
     /// End when all is stored that the server has written up to now
     #[arg(long, help_heading = "Stream")]
     pub(crate) until_caught_up: bool,

@@ -1,11 +1,11 @@
 //! `pgkeep forget`: what is kept and what is not, each with its reason.
 
-use super::view::{BackupView, SHORT_ID_LEN};
+use super::view::{BackupView, SHORT_ID_LEN, lsn};
 use crate::access::Context;
 use crate::args::ForgetArgs;
 use crate::exit::Exit;
 use crate::output::{Align, Table, counted, local_time, printable};
-use pgkeep_engine::forget::{self, Decision, ForgetOptions, Rules};
+use pgkeep_engine::forget::{self, Decision, ForgetOptions, Rules, StreamDecision};
 use pgkeep_engine::{Result, clock};
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ struct Forgotten {
     kept: u64,
     forgotten: u64,
     backups: Vec<DecisionView>,
+    streams: Vec<StreamView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,6 +39,34 @@ impl DecisionView {
     }
 }
 
+#[derive(Debug, Serialize)]
+struct StreamView {
+    stream: String,
+    /// Absent without the identity.
+    database: Option<String>,
+    /// Where it begins, before and after.
+    began: String,
+    begins: String,
+    forgotten_segments: u64,
+    kept_segments: u64,
+    reason: String,
+}
+
+impl StreamView {
+    fn of(decision: &StreamDecision) -> Self {
+        let [began, begins] = decision.begins.map(lsn);
+        Self {
+            stream: decision.stream.to_string(),
+            database: decision.database.clone(),
+            began,
+            begins,
+            forgotten_segments: decision.forgotten,
+            kept_segments: decision.kept,
+            reason: decision.reason.clone(),
+        }
+    }
+}
+
 /// Forgets backups.
 pub(super) async fn run(context: &Context, args: &ForgetArgs) -> Result<Exit> {
     let repository = context.open_for_keeping(&args.repository).await?;
@@ -53,6 +82,7 @@ pub(super) async fn run(context: &Context, args: &ForgetArgs) -> Result<Exit> {
             within: rules.keep_within,
             tags: rules.keep_tags.clone(),
         },
+        changes: rules.keep_changes,
         names: args.backups.clone(),
         last_too: args.last_too,
         dry_run: args.dry_run,
@@ -60,13 +90,14 @@ pub(super) async fn run(context: &Context, args: &ForgetArgs) -> Result<Exit> {
         zone: jiff::tz::TimeZone::system(),
     };
     let decisions = forget::run(&repository, &options).await?;
-    let kept = decisions.iter().filter(|decision| decision.keep).count() as u64;
+    let kept = decisions.backups.iter().filter(|decision| decision.keep).count() as u64;
     let forgotten = Forgotten {
         repository: repository.id().to_string(),
         dry_run: args.dry_run,
         kept,
-        forgotten: decisions.len() as u64 - kept,
-        backups: decisions.iter().map(DecisionView::of).collect(),
+        forgotten: decisions.backups.len() as u64 - kept,
+        backups: decisions.backups.iter().map(DecisionView::of).collect(),
+        streams: decisions.streams.iter().map(StreamView::of).collect(),
     };
     context.output.document(&forgotten, text)?;
     if !context.output.is_json() {
@@ -76,11 +107,15 @@ pub(super) async fn run(context: &Context, args: &ForgetArgs) -> Result<Exit> {
 }
 
 fn note(forgotten: &Forgotten) -> String {
-    let backups = counted(forgotten.forgotten, "backup");
-    match (forgotten.dry_run, forgotten.forgotten) {
-        (true, _) => format!("would forget {backups}; nothing was changed"),
+    let segments: u64 = forgotten.streams.iter().map(|stream| stream.forgotten_segments).sum();
+    let mut what = counted(forgotten.forgotten, "backup");
+    if segments > 0 {
+        what = format!("{what} and {} of changes", counted(segments, "segment"));
+    }
+    match (forgotten.dry_run, forgotten.forgotten + segments) {
+        (true, _) => format!("would forget {what}; nothing was changed"),
         (false, 0) => "forgot no backup".to_owned(),
-        (false, _) => format!("forgot {backups}; to free what they needed, run: pgkeep prune"),
+        (false, _) => format!("forgot {what}; to free what they needed, run: pgkeep prune"),
     }
 }
 
@@ -103,6 +138,33 @@ fn text(forgotten: &Forgotten) -> String {
             database.map_or_else(|| "(sealed)".to_owned(), |line| printable(&line)),
             backup.map_or_else(String::new, |backup| printable(&backup.tag_line())),
             printable(&decision.reasons.join(", ")),
+        ]);
+    }
+    let mut text = table.render();
+    if !forgotten.streams.is_empty() {
+        text.push('\n');
+        text.push_str(&streams(&forgotten.streams));
+    }
+    text
+}
+
+fn streams(streams: &[StreamView]) -> String {
+    let mut table = Table::new(&[
+        ("stream", Align::Left),
+        ("database", Align::Left),
+        ("begins", Align::Left),
+        ("forget", Align::Right),
+        ("keep", Align::Right),
+        ("reason", Align::Left),
+    ]);
+    for stream in streams {
+        table.row(vec![
+            stream.stream.get(..SHORT_ID_LEN).unwrap_or(&stream.stream).to_owned(),
+            stream.database.as_deref().map_or_else(|| "(sealed)".to_owned(), printable),
+            stream.begins.clone(),
+            stream.forgotten_segments.to_string(),
+            stream.kept_segments.to_string(),
+            stream.reason.clone(),
         ]);
     }
     table.render()

@@ -180,6 +180,7 @@ pub(super) async fn run(context: &Context, args: &StreamArgs) -> Result<Exit> {
         segment_time: args.segment_time(),
         segment_bytes: usize::try_from(args.segment_bytes).unwrap_or(usize::MAX),
         max_lag_bytes: args.max_lag,
+        join_interval: args.join_interval,
         until_caught_up: args.until_caught_up,
     };
     let running = Running::start(context.output, LABELS, "starting");

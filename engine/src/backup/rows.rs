@@ -7,12 +7,11 @@ use crate::catalog::Catalog;
 use crate::postgres::{Snapshot, WireSession};
 use crate::progress::{Event, Progress};
 use crate::repository::ChunkWriter;
-use crate::seal::{Chunk, Cutter};
+use crate::seal::{Chunk, Cutter, Layout};
 use crate::{Error, ErrorKind, Result};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use pgkeep_format::frame::FrameType;
 use pgkeep_format::stream::ChunkReference;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +33,8 @@ pub(super) struct CopiedTable {
 struct Work {
     state: Mutex<State>,
     tables: Vec<String>,
+    /// How each table's chunks are laid out.
+    layouts: Vec<Layout>,
     progress: Arc<dyn Progress>,
     /// Told whenever the first worker may have got an item, or need wait no longer.
     changed: Notify,
@@ -79,6 +80,7 @@ pub(super) async fn copy_all(
     let work = Arc::new(Work {
         state: Mutex::new(state),
         tables: tables.collect(),
+        layouts: catalog.tables.iter().map(|_| Layout::default()).collect(),
         progress: progress.clone(),
         changed: Notify::new(),
     });
@@ -122,10 +124,12 @@ impl Work {
                 let table = self.tables[item.table].clone();
                 self.progress.event(Event::TableStarted { table });
             }
-            let copied = copy(&mut wire, &item, writer).await.map_err(|error| {
-                let message = format!("could not copy table \"{}\"", self.tables[item.table]);
-                Error::new(error.kind(), message).because(error)
-            })?;
+            let copied = copy(&mut wire, &item, writer, &self.layouts[item.table]).await.map_err(
+                |error| {
+                    let message = format!("could not copy table \"{}\"", self.tables[item.table]);
+                    Error::new(error.kind(), message).because(error)
+                },
+            )?;
             self.done(&item, copied);
         }
         if !is_first {
@@ -150,7 +154,7 @@ impl Work {
             };
             match item {
                 Some(item) => {
-                    let copied = copy(&mut wire, &item, writer).await?;
+                    let copied = copy(&mut wire, &item, writer, &self.layouts[item.table]).await?;
                     self.done(&item, copied);
                 }
                 None if others == 0 => {
@@ -225,10 +229,15 @@ async fn may_read(wire: &mut WireSession, item: &Item) -> Result<bool> {
     }
 }
 
-async fn copy(wire: &mut WireSession, item: &Item, writer: &ChunkWriter) -> Result<CopiedTable> {
+async fn copy(
+    wire: &mut WireSession,
+    item: &Item,
+    writer: &ChunkWriter,
+    layout: &Layout,
+) -> Result<CopiedTable> {
     let mut rows = wire.copy_out(&item.sql).await?;
-    let mut part =
-        PartInWork { writer, copied: CopiedTable::default(), sealing: FuturesOrdered::new() };
+    let (copied, sealing) = (CopiedTable::default(), FuturesOrdered::new());
+    let mut part = PartInWork { writer, layout, copied, sealing };
     let mut cutter = Cutter::new(writer.secrets());
     let mut cut = Vec::new();
     while let Some(run) = rows.next().await? {
@@ -252,6 +261,7 @@ async fn copy(wire: &mut WireSession, item: &Item, writer: &ChunkWriter) -> Resu
 
 struct PartInWork<'a> {
     writer: &'a ChunkWriter,
+    layout: &'a Layout,
     copied: CopiedTable,
     sealing: FuturesOrdered<BoxFuture<'static, Result<ChunkReference>>>,
 }
@@ -263,7 +273,7 @@ impl PartInWork<'_> {
         while self.sealing.len() >= CHUNKS_IN_WORK {
             self.take_one().await?;
         }
-        self.sealing.push_back(Box::pin(self.writer.write(FrameType::Rows, chunk)));
+        self.sealing.push_back(Box::pin(self.writer.write_rows(chunk, self.layout)));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::{
     Backup, ChunkReader, ChunkWriter, FinishedBackup, PACK_TARGET, Packer, Repository, WriteRun,
 };
-use crate::seal::{Chunk, Sealer, Secrets, series_id};
+use crate::seal::{Chunk, Layout, Sealer, Secrets, series_id};
 use crate::{Error, ErrorKind, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pgkeep_format::frame::FrameType;
@@ -238,11 +238,13 @@ impl Copying {
                     .hint("Use a newer version of pgkeep."));
             }
             let references = self.reader.references(stream).await?;
+            let layout = Layout::default();
             let chunks = references.into_iter().map(|reference| {
                 let (reader, writer) = (self.reader.clone(), writer.clone());
                 let (names, progress) = (self.names.clone(), self.progress.clone());
+                let layout = layout.clone();
                 async move {
-                    let one = One { reader, writer, names, progress, frame_type };
+                    let one = One { reader, writer, names, progress, frame_type, layout };
                     one.copy(reference).await
                 }
             });
@@ -272,6 +274,7 @@ struct One {
     names: Arc<Names>,
     progress: Arc<dyn Progress>,
     frame_type: FrameType,
+    layout: Layout,
 }
 
 impl One {
@@ -287,7 +290,10 @@ impl One {
             return Err(Error::new(ErrorKind::Damaged, message));
         }
         let chunk = Chunk { plain: opened.plain, rows: 0, row_continues };
-        let copied = self.writer.write(self.frame_type, chunk).await?;
+        let copied = match self.frame_type {
+            FrameType::Rows => self.writer.write_rows(chunk, &self.layout).await?,
+            other => self.writer.write(other, chunk).await?,
+        };
         self.names.put(id, copied.id);
         Ok(copied)
     }

@@ -15,6 +15,8 @@ pub(crate) struct Run {
     pub(crate) begin: ClearPart,
     /// The segments that follow, in order; each begins where the one before it ends.
     pub(crate) names: Vec<SegmentName>,
+    /// Where else the run could begin, in order: what is before one of them can be forgotten.
+    pub(crate) join_points: Vec<ClearPart>,
     /// The last of them, or the beginning.
     pub(crate) last: ClearPart,
 }
@@ -23,7 +25,7 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chain {
     /// The stream.
-    pub(super) stream: SeriesId,
+    pub(crate) stream: SeriesId,
     /// Its runs, oldest first; between them are gaps.
     pub(crate) runs: Vec<Run>,
 }
@@ -117,7 +119,7 @@ pub(super) fn several<'a>(chains: impl IntoIterator<Item = &'a Chain>) -> Error 
 }
 
 /// The name of a segment.
-pub(super) fn name_of(clear: &ClearPart) -> SegmentName {
+pub(crate) fn name_of(clear: &ClearPart) -> SegmentName {
     SegmentName { stream: clear.stream, first: clear.first, last: clear.last, id: clear.id }
 }
 
@@ -125,7 +127,7 @@ pub(super) fn name_of(clear: &ClearPart) -> SegmentName {
 ///
 /// # Errors
 /// What reading the store gives.
-pub(super) async fn chains(repository: &Repository) -> Result<Vec<Chain>> {
+pub(crate) async fn chains(repository: &Repository) -> Result<Vec<Chain>> {
     let names = repository.segment_names(None).await?;
     let mut chains = Vec::new();
     for of_stream in names.chunk_by(|one, next| one.stream == next.stream) {
@@ -143,10 +145,19 @@ pub(super) async fn chain(
     stream: SeriesId,
     names: &[SegmentName],
 ) -> Result<Chain> {
-    let mut runs = Vec::new();
+    let mut runs: Vec<Run> = Vec::new();
     for name in names.iter().filter(|name| name.first == name.last) {
         let begin = repository.segment(*name).await?;
         if !begin.clear.begins {
+            continue;
+        }
+        if begin.clear.joins_from.is_some()
+            && let Some(run) = runs.iter_mut().find(|run| run.spans(name.last))
+        {
+            // One that the run does not pass through is of a writer that was cut off.
+            if run.passes(name.last) {
+                run.join_points.push(begin.clear);
+            }
             continue;
         }
         let followers = follow(names, name.last);
@@ -154,7 +165,7 @@ pub(super) async fn chain(
             Some(last) => repository.segment(*last).await?.clear,
             None => begin.clear.clone(),
         };
-        runs.push(Run { begin: begin.clear, names: followers, last });
+        runs.push(Run { begin: begin.clear, names: followers, join_points: Vec::new(), last });
     }
     Ok(Chain { stream, runs })
 }
@@ -182,6 +193,17 @@ fn follow(names: &[SegmentName], from: u64) -> Vec<SegmentName> {
 }
 
 impl Run {
+    /// Whether a position is not outside of it.
+    fn spans(&self, position: u64) -> bool {
+        (self.begin.last..=self.last.last).contains(&position)
+    }
+
+    /// Whether one of its segments ends at a position.
+    fn passes(&self, position: u64) -> bool {
+        position == self.begin.last
+            || self.names.binary_search_by_key(&position, |name| name.last).is_ok()
+    }
+
     /// Reads one of its segments.
     ///
     /// # Errors
@@ -195,7 +217,7 @@ impl Run {
     }
 
     /// The first segment of which `holds` says yes, where it says yes of all that follow too.
-    pub(super) async fn first_where(
+    pub(crate) async fn first_where(
         &self,
         repository: &Repository,
         holds: impl Fn(&ClearPart) -> bool,

@@ -196,7 +196,8 @@ impl Place {
 /// The newest segment that has something of definitions, up to the one with this clear part.
 fn newest(run: &Run, clear: &ClearPart) -> Result<Option<Place>> {
     let Some(last) = clear.definitions else { return Ok(None) };
-    if last == run.begin.last {
+    // A run that was cut begins with all that was said before.
+    if last <= run.begin.last {
         return Ok(Some(Place::Begin));
     }
     let index = run.names.partition_point(|name| name.last < last);

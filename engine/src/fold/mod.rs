@@ -28,9 +28,9 @@ mod visible;
 mod window;
 
 pub use chain::Named;
-pub(crate) use chain::{Chain, Run};
+pub(crate) use chain::{Chain, Run, chains, name_of};
 pub(crate) use changes::Read;
-pub(crate) use recovery::Counts;
+pub(crate) use recovery::{Counts, database_of_stream};
 pub use recovery::{Recovery, TableCopy, Wanted, recover};
 pub use table::{Part, Parts, Passing, TableFold};
 pub use target::{Cut, LastCommit, Moment, Target};

@@ -13,7 +13,8 @@ use crate::seal::series_id;
 use crate::{Error, ErrorKind, Result};
 use futures_util::{StreamExt, stream};
 use pgkeep_format::entry::Entry;
-use pgkeep_format::manifest::{BackupKind, Database};
+use pgkeep_format::id::SeriesId;
+use pgkeep_format::manifest::{self, BackupKind, Database};
 use pgkeep_format::segment::{
     self, ClearPart, DEFINITIONS, RelationVersion, SealedPart, SequenceState,
 };
@@ -251,13 +252,10 @@ pub(super) struct Base {
 
 /// Backups of the stream's database, by their consistent points.
 pub(super) async fn bases(repository: &Repository, chain: &Chain) -> Result<Vec<Base>> {
-    let secrets = repository.secrets()?;
     let mut bases = Vec::new();
     for backup in repository.backups().await?.good {
         let sealed = backup.sealed_part()?;
-        let database = sealed.databases.iter().find(|database| {
-            series_id(secrets, sealed.system_identifier, &database.name) == chain.stream
-        });
+        let database = database_of_stream(repository, sealed, chain.stream)?;
         let Some(database) = database.cloned() else { continue };
         let is_whole = sealed.selection.is_empty();
         let copied = (backup.clear.kind == BackupKind::Copy)
@@ -269,6 +267,22 @@ pub(super) async fn bases(repository: &Repository, chain: &Chain) -> Result<Vec<
     Ok(bases)
 }
 
+/// The database of a backup that a stream is of; absent when it has none.
+///
+/// # Errors
+/// As [`Repository::secrets`].
+pub(crate) fn database_of_stream<'a>(
+    repository: &Repository,
+    sealed: &'a manifest::SealedPart,
+    stream: SeriesId,
+) -> Result<Option<&'a Database>> {
+    let secrets = repository.secrets()?;
+    let is_it = |database: &&Database| {
+        series_id(secrets, sealed.system_identifier, &database.name) == stream
+    };
+    Ok(sealed.databases.iter().find(is_it))
+}
+
 impl Base {
     fn is(&self, backup: &Backup) -> bool {
         self.backup.clear.id == backup.clear.id
@@ -277,7 +291,8 @@ impl Base {
     /// Whether every transaction that it lacks is in the run, which `begins` so.
     pub(super) fn joins(&self, run: &Run, begins: &Visible) -> bool {
         let lsn = self.database.lsn;
-        let within = lsn >= run.begin.last && lsn <= run.last.last;
+        let joins_from = run.begin.joins_from.unwrap_or(run.begin.last);
+        let within = lsn >= joins_from && lsn <= run.last.last;
         within
             && match &self.seen {
                 Seen::Snapshot(visible) => visible.sees_all_of(begins),

@@ -3,15 +3,18 @@
 //!
 //! ```text
 //! manifests -> by series -> rules -> decisions, each with its reason -> removed
+//! segments  -> before the kept backups that need them? -> removed
 //! ```
 //!
 //! It needs no key that reads. What it cannot judge it keeps: a manifest that cannot be read, a
 //! backup from the future. The newest good backup of a series is never forgotten by rule.
 
+mod changes;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use changes::StreamDecision;
 pub use rules::{Rules, TagRule};
 
 use crate::repository::{Backup, ChunkReader, Repository};
@@ -22,6 +25,7 @@ use pgkeep_format::manifest::BackupKind;
 use pgkeep_format::name::{BACKUPS, ObjectName};
 use rules::Candidate;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A backup that is so much later than this machine's clock is of a wrong clock, or a lie:
 /// microseconds.
@@ -34,6 +38,9 @@ pub struct ForgetOptions {
     pub rules: Rules,
     /// By name: the first digits of ids. With names there are no rules.
     pub names: Vec<String>,
+    /// With rules: changes are kept for so long before the end of their stream, with the backup
+    /// that they begin with; absent for as long as a kept backup needs them.
+    pub changes: Option<Duration>,
     /// With names: even the last good backup of a database.
     pub last_too: bool,
     /// Only say what would be done.
@@ -64,26 +71,42 @@ impl Decision {
     }
 }
 
-/// Forgets backups; returns what was decided of each, by series, newest first.
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decisions {
+    /// Of each backup, by series, newest first.
+    pub backups: Vec<Decision>,
+    /// Of each change stream.
+    pub streams: Vec<StreamDecision>,
+}
+
+/// Forgets backups, and by rule the changes that none of the kept ones needs; returns what was
+/// decided.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] when nothing says what to keep, or the last good backup is named;
 /// [`ErrorKind::NotFound`] when a name is of no backup; what the store gives.
-pub async fn run(repository: &Repository, options: &ForgetOptions) -> Result<Vec<Decision>> {
+pub async fn run(repository: &Repository, options: &ForgetOptions) -> Result<Decisions> {
     if options.names.is_empty() && options.rules.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "no rule says what to keep")
             .hint("Give one, such as: pgkeep forget --keep-daily 7 --keep-weekly 5 --dry-run")
             .hint("Or name the backups to forget."));
     }
     let decisions = match options.names.is_empty() {
-        true => by_rule(repository, options).await?,
-        false => by_name(repository, options).await?,
+        true => {
+            let mut backups = by_rule(repository, options).await?;
+            let streams = changes::decide(repository, &backups, options.changes).await?;
+            drop_copies(&mut backups, &streams);
+            Decisions { backups, streams }
+        }
+        false => Decisions { backups: by_name(repository, options).await?, streams: Vec::new() },
     };
     if !options.dry_run {
         // The oldest first: whoever stops in between has the newest.
-        for decision in decisions.iter().rev().filter(|decision| !decision.keep) {
+        for decision in decisions.backups.iter().rev().filter(|decision| !decision.keep) {
             repository.store().delete(&ObjectName::Backup(decision.id)).await?;
         }
+        changes::remove(repository, &decisions.streams).await?;
     }
     Ok(decisions)
 }
@@ -175,6 +198,20 @@ fn of_copy(copy: &Backup, decisions: &[Decision]) -> Decision {
     match decisions.iter().any(leads) {
         true => Decision::new(copy, true, "completes the changes after a kept backup"),
         false => Decision::new(copy, false, "no kept backup is older"),
+    }
+}
+
+/// A copy of tables from before what is kept of its stream leads nowhere either.
+fn drop_copies(backups: &mut [Decision], streams: &[StreamDecision]) {
+    for decision in backups.iter_mut().filter(|decision| decision.keep) {
+        let Some(copy) = &decision.backup else { continue };
+        let begins_later = |stream: &&StreamDecision| {
+            stream.stream == copy.clear.series && stream.begins[1] > copy.clear.lsn
+        };
+        if copy.clear.kind == BackupKind::Copy && streams.iter().any(|it| begins_later(&it)) {
+            decision.keep = false;
+            decision.reasons = vec!["is before the changes that are kept".to_owned()];
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! What is forgotten and what is kept, without a server.
 
 use super::{Decision, ForgetOptions, Rules, run};
-use crate::fixture::{Fixture, Made, back_up};
+use crate::fixture::{Fixture, Made, back_up, join_point, stream_segment};
 use crate::{ErrorKind, Result};
 use jiff::tz::TimeZone;
 use pgkeep_format::id::BackupId;
 use pgkeep_format::manifest::BackupKind;
-use pgkeep_format::name::{BACKUPS, ObjectName};
+use pgkeep_format::name::{BACKUPS, ObjectName, STREAMS};
+use std::time::Duration;
 
 const DAY: i64 = 24 * 3_600_000_000;
 
@@ -14,6 +15,7 @@ fn options(rules: Rules) -> ForgetOptions {
     ForgetOptions {
         rules,
         names: Vec::new(),
+        changes: None,
         last_too: false,
         dry_run: false,
         now: 100 * DAY,
@@ -31,7 +33,7 @@ fn last(count: u32) -> Rules {
 }
 
 async fn forget(fixture: &Fixture, options: &ForgetOptions) -> Result<Vec<Decision>> {
-    run(&fixture.open_to_write().await, options).await
+    Ok(run(&fixture.open_to_write().await, options).await?.backups)
 }
 
 /// Backups on these days, oldest first.
@@ -154,4 +156,116 @@ async fn without_a_rule_nothing_is_forgotten() {
     let error = forget(&fixture, &options(Rules::default())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert_eq!(left(&fixture).await, ids);
+}
+
+/// A stream from 0 to 100 of ten segments, with join points at these positions.
+async fn stream(fixture: &Fixture, join_points: &[u64]) {
+    let repository = fixture.open_to_write().await;
+    stream_segment(&repository, 0, 0).await.unwrap();
+    for first in (0..100).step_by(10) {
+        stream_segment(&repository, first, first + 10).await.unwrap();
+    }
+    for at in join_points {
+        join_point(&repository, *at).await.unwrap();
+    }
+}
+
+/// A backup of the stream's database at a position.
+async fn backup_at(fixture: &Fixture, lsn: u64) -> BackupId {
+    let finished_at = i64::try_from(lsn).unwrap();
+    let made = Made { lsn, finished_at, ..Made::of(&["row", &lsn.to_string()]) };
+    back_up(&fixture.open_to_write().await, &made).await.unwrap()
+}
+
+/// Forgets with these options; where the stream begins then, and how many segments went.
+async fn cut(fixture: &Fixture, options: &ForgetOptions) -> (u64, usize) {
+    let before = fixture.count(STREAMS).await;
+    let decided = run(&fixture.open_to_write().await, options).await.unwrap();
+    let gone = before - fixture.count(STREAMS).await;
+    assert_eq!(decided.streams[0].forgotten, gone as u64);
+    (decided.streams[0].begins[1], gone)
+}
+
+#[tokio::test]
+async fn a_stream_is_cut_one_join_point_before_the_one_that_the_oldest_backup_joins() {
+    let fixture = Fixture::new().await;
+    stream(&fixture, &[20, 40, 60, 80]).await;
+    for lsn in [15, 65, 95] {
+        backup_at(&fixture, lsn).await;
+    }
+    assert_eq!(cut(&fixture, &options(last(3))).await, (0, 0));
+    // The beginning, four segments, and the join point at 20.
+    assert_eq!(cut(&fixture, &options(last(2))).await, (40, 6));
+    assert_eq!(cut(&fixture, &options(last(2))).await, (40, 0));
+    assert_eq!(cut(&fixture, &options(last(1))).await, (60, 3));
+    let left = fixture.open_to_write().await.segment_names(None).await.unwrap();
+    let left: Vec<_> = left.iter().map(|name| (name.first, name.last)).collect();
+    assert_eq!(left, [(60, 60), (60, 70), (70, 80), (80, 80), (80, 90), (90, 100)]);
+}
+
+#[tokio::test]
+async fn changes_are_kept_for_a_window_with_the_backup_that_they_begin_with() {
+    let fixture = Fixture::new().await;
+    stream(&fixture, &[20, 40, 60, 80]).await;
+    for lsn in [15, 65, 95] {
+        backup_at(&fixture, lsn).await;
+    }
+    let window =
+        |micros| ForgetOptions { changes: Some(Duration::from_micros(micros)), ..options(last(3)) };
+    assert_eq!(cut(&fixture, &window(500)).await, (0, 0));
+    assert_eq!(cut(&fixture, &window(50)).await, (0, 0), "the one at 15 is the newest before 50");
+    assert_eq!(cut(&fixture, &window(30)).await, (40, 6));
+    assert_eq!(cut(&fixture, &window(0)).await, (60, 3));
+}
+
+#[tokio::test]
+async fn a_stream_is_left_alone_where_nobody_can_tell_what_needs_it() {
+    let fixture = Fixture::new().await;
+    stream(&fixture, &[20, 40, 60, 80]).await;
+    let early = backup_at(&fixture, 15).await;
+    backup_at(&fixture, 95).await;
+    fixture.store.tamper(|objects| {
+        let manifest = objects.get_mut(&ObjectName::Backup(early)).unwrap();
+        *manifest = manifest.slice(1..);
+    });
+    assert_eq!(cut(&fixture, &options(last(1))).await, (0, 0));
+    forget(&fixture, &named(&[early])).await.unwrap();
+    // One of another series may be of several databases, this one among them.
+    let several = Made { database: "several", lsn: 30, finished_at: 30, ..Made::of(&["s"]) };
+    back_up(&fixture.open_to_write().await, &several).await.unwrap();
+    assert_eq!(cut(&fixture, &options(last(1))).await, (0, 0));
+}
+
+#[tokio::test]
+async fn without_a_backup_that_joins_it_a_stream_stays_whole() {
+    let fixture = Fixture::new().await;
+    stream(&fixture, &[20, 40, 60, 80]).await;
+    backup_at(&fixture, 101).await;
+    assert_eq!(cut(&fixture, &options(last(1))).await, (0, 0));
+}
+
+#[tokio::test]
+async fn copies_from_before_the_cut_go() {
+    let fixture = Fixture::new().await;
+    stream(&fixture, &[20, 40, 60, 80]).await;
+    let mut copies = Vec::new();
+    for lsn in [30, 70] {
+        let made = Made { kind: BackupKind::Copy, lsn, finished_at: 70, ..Made::of(&["copied"]) };
+        copies.push(back_up(&fixture.open_to_write().await, &made).await.unwrap());
+    }
+    let base = backup_at(&fixture, 65).await;
+    assert_eq!(cut(&fixture, &options(last(1))).await, (40, 6));
+    assert_eq!(left(&fixture).await.len(), 2);
+    assert!(left(&fixture).await.contains(&base) && left(&fixture).await.contains(&copies[1]));
+}
+
+#[tokio::test]
+async fn what_a_forget_left_that_was_stopped_goes_with_the_next() {
+    let fixture = Fixture::new().await;
+    stream(&fixture, &[20, 40, 60, 80]).await;
+    backup_at(&fixture, 65).await;
+    fixture.store.tamper(|objects| {
+        objects.retain(|name, _| !matches!(name, ObjectName::Segment(it) if it.last == 0));
+    });
+    assert_eq!(cut(&fixture, &options(last(1))).await, (40, 5));
 }

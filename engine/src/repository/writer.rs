@@ -3,7 +3,7 @@
 
 use super::{KnownChunks, NewFrame, Packed, Packer};
 use crate::progress::{Event, Progress};
-use crate::seal::{Chunk, Sealer, Secrets, chunk_id};
+use crate::seal::{Chunk, Layout, Sealer, Secrets, chunk_id};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::{FrameType, HEADER_LEN, InnerHeader};
 use pgkeep_format::id::ChunkId;
@@ -104,8 +104,28 @@ impl ChunkWriter {
         frame_type: FrameType,
         chunk: Chunk,
     ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
+        self.write_laid_out(frame_type, chunk, None)
+    }
+
+    /// As [`ChunkWriter::write`], for rows of a table that compress as its other chunks do.
+    pub(crate) fn write_rows(
+        &self,
+        chunk: Chunk,
+        layout: &Layout,
+    ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
+        self.write_laid_out(FrameType::Rows, chunk, Some(layout.clone()))
+    }
+
+    fn write_laid_out(
+        &self,
+        frame_type: FrameType,
+        chunk: Chunk,
+        layout: Option<Layout>,
+    ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
         let (shared, frames) = (self.shared.clone(), self.frames.clone());
-        let work = tokio::task::spawn_blocking(move || shared.seal_if_new(frame_type, &chunk));
+        let work = tokio::task::spawn_blocking(move || {
+            shared.seal_if_new(frame_type, &chunk, layout.as_ref())
+        });
         async move {
             let (reference, frame) = work.await.map_err(|error| {
                 Error::new(ErrorKind::Internal, "sealing a chunk did not end").because(error)
@@ -155,12 +175,14 @@ impl Shared {
         &self,
         frame_type: FrameType,
         chunk: &Chunk,
+        layout: Option<&Layout>,
     ) -> Result<(ChunkReference, Option<NewFrame>)> {
         let flags = InnerHeader::flags_of(chunk.row_continues);
         let id = chunk_id(&self.secrets, frame_type, flags, &chunk.plain);
         let reference = ChunkReference { id, row_continues: chunk.row_continues };
         let frame = if self.is_new(&id) {
-            let bytes = self.sealer.seal(frame_type, id, chunk.row_continues, &chunk.plain)?;
+            let (continues, plain) = (chunk.row_continues, &chunk.plain);
+            let bytes = self.sealer.seal_laid_out(frame_type, id, continues, plain, layout)?;
             self.count(|counts| {
                 counts.new_chunks += 1;
                 counts.stored_bytes += bytes.len() as u64;

@@ -1,6 +1,8 @@
 //! zstd, one frame for one body, bounded by the plain length that the seal vouches for.
 
+use super::layout::{Layout, Try};
 use crate::{Error, ErrorKind, Result};
+use pgkeep_format::columns;
 use pgkeep_format::frame::Codec;
 use std::cell::RefCell;
 use std::io;
@@ -17,25 +19,46 @@ thread_local! {
 ///
 /// # Errors
 /// [`ErrorKind::Internal`] when zstd fails.
-pub(super) fn compress(plain: &[u8]) -> Result<(Codec, Vec<u8>)> {
+pub(super) fn compress(plain: &[u8], layout: Option<&Layout>) -> Result<(Codec, Vec<u8>)> {
+    let tried = layout.map_or(Try::Rows, Layout::next);
+    let by_columns = match tried {
+        Try::Rows => None,
+        Try::Columns | Try::Both => columns::lay_out(plain).map(|laid| zstd(&laid)).transpose()?,
+    };
+    let (codec, compressed) = match (by_columns, tried) {
+        (Some(by_columns), Try::Columns) => (Codec::ColumnsZstd, by_columns),
+        (None, _) => (Codec::Zstd, zstd(plain)?),
+        (Some(by_columns), _) => {
+            let by_rows = zstd(plain)?;
+            let columns_win = by_columns.len() < by_rows.len();
+            layout.into_iter().for_each(|layout| layout.learn(columns_win));
+            match columns_win {
+                true => (Codec::ColumnsZstd, by_columns),
+                false => (Codec::Zstd, by_rows),
+            }
+        }
+    };
+    if compressed.len() < plain.len() {
+        Ok((codec, compressed))
+    } else {
+        Ok((Codec::Raw, plain.to_vec()))
+    }
+}
+
+fn zstd(bytes: &[u8]) -> Result<Vec<u8>> {
     let compressed = COMPRESSOR.with(|compressor| -> io::Result<Vec<u8>> {
         let mut compressor = compressor.borrow_mut();
         if compressor.is_none() {
             *compressor = Some(zstd::bulk::Compressor::new(LEVEL)?);
         }
         match compressor.as_mut() {
-            Some(compressor) => compressor.compress(plain),
+            Some(compressor) => compressor.compress(bytes),
             None => Err(io::Error::other("no compressor")),
         }
     });
-    let compressed = compressed.map_err(|error| {
+    compressed.map_err(|error| {
         Error::new(ErrorKind::Internal, "could not compress a chunk").because(error)
-    })?;
-    if compressed.len() < plain.len() {
-        Ok((Codec::Zstd, compressed))
-    } else {
-        Ok((Codec::Raw, plain.to_vec()))
-    }
+    })
 }
 
 /// Decompresses to exactly `plain_len` bytes, which the caller has compared with the
@@ -52,10 +75,10 @@ pub(super) fn decompress(codec: Codec, body: &[u8], plain_len: usize) -> Result<
                 .map_err(|error| damaged().because(error))?;
             if plain.len() == plain_len { Ok(plain) } else { Err(damaged()) }
         }
-        Codec::ColumnsZstd => Err(Error::new(
-            ErrorKind::UnsupportedFormat,
-            "chunk is laid out by columns, which this version does not read",
-        )
-        .hint("Use a newer version of pgkeep.")),
+        Codec::ColumnsZstd => {
+            let laid = zstd::bulk::decompress(body, columns::laid_len_max(plain_len))
+                .map_err(|error| damaged().because(error))?;
+            columns::rows_of(&laid, plain_len).map_err(|error| damaged().because(error))
+        }
     }
 }

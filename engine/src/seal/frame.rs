@@ -1,7 +1,7 @@
 //! Frames: a chunk named, compressed and sealed; and opened again.
 
 use super::compress::{compress, decompress};
-use super::{DataKey, Secrets, random};
+use super::{DataKey, Layout, Secrets, random};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::{
     FrameHeader, FrameType, HEADER_LEN, INNER_LEN, InnerHeader, KEY_DOMAIN, Suite,
@@ -50,11 +50,26 @@ impl Sealer {
         row_continues: bool,
         plain: &[u8],
     ) -> Result<Vec<u8>> {
+        self.seal_laid_out(frame_type, chunk, row_continues, plain, None)
+    }
+
+    /// As [`Sealer::seal`], for rows that compress better laid out by columns, where they do.
+    ///
+    /// # Errors
+    /// As [`Sealer::seal`].
+    pub fn seal_laid_out(
+        &self,
+        frame_type: FrameType,
+        chunk: ChunkId,
+        row_continues: bool,
+        plain: &[u8],
+        layout: Option<&Layout>,
+    ) -> Result<Vec<u8>> {
         if plain.len() as u64 > limits::PLAIN_LEN_MAX {
             return Err(Error::new(ErrorKind::Internal, "chunk is larger than a frame may be"));
         }
         let plain_len = u32::try_from(plain.len()).map_err(|_| too_large())?;
-        let (codec, body) = compress(plain)?;
+        let (codec, body) = compress(plain, layout)?;
         let inner = InnerHeader { codec, row_continues, plain_len };
         let key = self.key.as_ref().filter(|_| !frame_type.is_clear());
         let suite = if key.is_some() { self.suite } else { Suite::None };

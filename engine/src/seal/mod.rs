@@ -12,12 +12,14 @@ mod compress;
 mod cut;
 mod frame;
 mod keys;
+mod layout;
 mod sign;
 mod wrap;
 
 pub use cut::{CUT_MAX, Chunk, Cutter};
 pub use frame::{Opened, Sealer, chunk_id, open};
 pub use keys::{DataKey, Secrets, random, series_id};
+pub use layout::Layout;
 pub use sign::{SigningKey, object_digest, verify};
 pub use wrap::{
     AgeIdentity, generate_identity, recipient_of, recipients_of_wrapped, unwrap_key,

@@ -5,7 +5,7 @@ use super::builder::{Facts, SegmentBuilder, Storage};
 use super::watch::Watch;
 use crate::catalog::read_image;
 use crate::postgres::{ReplicationSession, Session, Settings, Snapshot, SnapshotOptions};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::id::{ObjectId, SeriesId};
 use pgkeep_format::segment::{Begin, ClearPart, SealedPart};
 
@@ -74,16 +74,27 @@ pub(super) async fn begin(
             .because(error)
     })?;
     let known_until = clock_of(snapshot.session()).await?;
+    let clear = ClearPart { known_until, ..clear(source, at.0, at.0, storage) };
+    let begun = store(source, slot, &snapshot, captures.then_some(at), clear, storage).await?;
+    snapshot.close().await?;
+    Ok(begun)
+}
+
+/// Stores a segment that begins with a snapshot; with an image of all definitions where `image`
+/// says before which position all committed that it knows of.
+pub(super) async fn store(
+    source: &Source,
+    slot: &str,
+    snapshot: &Snapshot,
+    image: Option<Lsn>,
+    clear: ClearPart,
+    storage: &Storage,
+) -> Result<ClearPart> {
     let mut builder = SegmentBuilder::new(storage);
-    if captures {
-        builder.push_image(&read_image(snapshot.session()).await?, at).await?;
+    if let Some(before) = image {
+        builder.push_image(&read_image(snapshot.session()).await?, before).await?;
     }
-    let clear = ClearPart {
-        begins: true,
-        known_until,
-        definitions: captures.then_some(at.0),
-        ..clear(source, at.0, at.0, storage)
-    };
+    let clear = ClearPart { begins: true, definitions: image.map(|_| clear.last), ..clear };
     let begin = Begin {
         snapshot: snapshot.xids().to_owned(),
         system_identifier: source.system_identifier,
@@ -93,9 +104,7 @@ pub(super) async fn begin(
         server_version: source.server_version,
     };
     let sealed = SealedPart { begin: Some(begin), ..SealedPart::default() };
-    let begun = builder.store(Facts { clear, sealed }).await?;
-    snapshot.close().await?;
-    Ok(begun)
+    builder.store(Facts { clear, sealed }).await
 }
 
 /// The server's clock.
@@ -127,6 +136,7 @@ pub(super) fn clear(source: &Source, first: u64, last: u64, storage: &Storage) -
         stored_bytes: 0,
         timeline: source.timeline,
         definitions: None,
+        joins_from: None,
     }
 }
 

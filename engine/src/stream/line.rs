@@ -9,6 +9,7 @@ use super::begin;
 use super::begin::Source;
 use super::builder::{Facts, SegmentBuilder, Storage};
 use super::copies::{Copies, Done};
+use super::join::{JoinPoints, Place};
 use super::receive::{LargeTransaction, Received, Receiver};
 use super::run::{Streamer, storage};
 use super::watch::{Sample, Watch};
@@ -72,6 +73,7 @@ pub(super) struct Line {
     /// Segments since both were stored whether they had changed or not.
     since_sample: u32,
     copies: Copies,
+    join_points: JoinPoints,
     writing: Option<JoinHandle<Result<ClearPart>>>,
     last_stored: Instant,
     /// When the first transaction came that waits to be stored.
@@ -92,12 +94,14 @@ pub(super) struct Begun {
     /// The segment to go on from.
     pub(super) last: ClearPart,
     pub(super) copies: Copies,
+    pub(super) join_points: JoinPoints,
 }
 
 impl Line {
     /// Goes on from the last segment.
     pub(super) fn begin(begun: Begun) -> Self {
-        let Begun { replicated, receiver, source, storage, watch, sample, last, copies } = begun;
+        let Begun { last, source, storage, watch, sample, .. } = begun;
+        let Begun { replicated, receiver, copies, join_points, .. } = begun;
         let from = Lsn(last.last);
         Self {
             replicated,
@@ -118,6 +122,7 @@ impl Line {
             stored_unpublished: None,
             since_sample: 0,
             copies,
+            join_points,
             writing: None,
             last_stored: Instant::now(),
             first_waiting: None,
@@ -159,6 +164,7 @@ impl Line {
                 () = interrupt.wait() => return self.finish(streamer).await,
                 stored = stored(&mut self.writing) => self.stored(stored?, streamer).await?,
                 done = self.copies.done() => self.copied(done?, streamer).await,
+                written = self.join_points.written() => self.joined(written, streamer),
                 _ = status.tick() => self.confirm(false).await?,
                 () = at(due) => {}
                 _ = look.tick() => self.look(streamer).await?,
@@ -356,6 +362,7 @@ impl Line {
             self.promise = (self.sample.written, self.sample.time);
         }
         self.shout(streamer);
+        self.begin_join_point(streamer);
         if let Some(told) = self.copies.begin(&self.sample.rewritten) {
             streamer.progress.event(Event::Step(told));
         }
@@ -370,6 +377,39 @@ impl Line {
         }
         // The answer says how far the server is where it has nothing to send.
         self.confirm(true).await
+    }
+
+    /// Begins to write a join point where one is due and the last segment is durable.
+    fn begin_join_point(&mut self, streamer: &Streamer<'_>) {
+        if self.writing.is_some() || !self.join_points.is_due(self.known_until) {
+            return;
+        }
+        let place = Place {
+            source: self.source.clone(),
+            slot: streamer.options.slot.clone(),
+            last: self.assigned,
+            known_until: self.known_until,
+            greatest_xid: self.greatest_xid,
+            captures: self.definitions.is_some(),
+            storage: self.storage.clone(),
+        };
+        self.join_points.begin(streamer.settings, place);
+        // What is said once and holds until it changes is to be said behind it.
+        (self.stored_sequences, self.stored_unpublished) = (None, None);
+    }
+
+    /// A join point was written, or could not be. The stream goes on without it.
+    fn joined(&mut self, written: Result<Option<ClearPart>>, streamer: &mut Streamer<'_>) {
+        match written {
+            Ok(Some(clear)) => {
+                let told = format!("can be cut at {}", Lsn(clear.last));
+                streamer.progress.event(Event::Step(told));
+            }
+            Ok(None) => {}
+            Err(error) => streamer.warn(format!(
+                "could not write a point where the stream can be cut, and tries again: {error}"
+            )),
+        }
     }
 
     /// A copy of tables ended. It is a base only where the stream goes at least as far.
@@ -415,6 +455,11 @@ impl Line {
             self.refresh_definitions(streamer).await?;
             self.begin_store(streamer).await?;
             self.wait_stored(streamer).await?;
+        }
+        self.begin_join_point(streamer);
+        if self.join_points.is_writing() {
+            let written = self.join_points.written().await;
+            self.joined(written, streamer);
         }
         self.watch.close().await;
         self.replicated.close().await;

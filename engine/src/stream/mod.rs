@@ -5,6 +5,7 @@
 //! setup   publication, replica identities, slot -> the segment that begins the stream
 //! run     slot -> pgoutput -> transactions -> chunks of changes -> packs -> segment
 //!         the server is told how far we are only when the segment is durable
+//! join    once a day a segment that begins where the stream is: what is before it can go
 //! copies  rows that the stream lacks, of tables that a command rewrote -> a small backup
 //! ```
 //!
@@ -15,6 +16,7 @@ mod begin;
 mod builder;
 mod copies;
 mod definitions;
+mod join;
 mod leases;
 mod line;
 mod position;

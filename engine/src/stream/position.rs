@@ -7,29 +7,53 @@ use pgkeep_format::id::SeriesId;
 use pgkeep_format::name::SegmentName;
 use pgkeep_format::segment::ClearPart;
 
-/// The last segment of a stream; absent when the repository has none of it.
+/// Where a stream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Position {
+    /// When the newest beginning or join point was written: microseconds since 1970 UTC by the
+    /// server's clock.
+    pub(super) begun_at: i64,
+    /// The last segment.
+    pub(super) last: ClearPart,
+}
+
+/// Where a stream stands; absent when the repository has none of it.
 ///
 /// # Errors
 /// What reading the store gives; [`ErrorKind::Damaged`] when the newest segments do not lead
 /// back to a beginning.
-pub(super) async fn last(repository: &Repository, stream: SeriesId) -> Result<Option<ClearPart>> {
+pub(super) async fn last(repository: &Repository, stream: SeriesId) -> Result<Option<Position>> {
     let names = repository.segment_names(Some(stream)).await?;
+    let mut found: Option<(SegmentName, ClearPart)> = None;
     // Beginnings have no length; the newest is the one whose position is greatest.
     for name in names.iter().rev().filter(|name| name.first == name.last) {
-        let segment = repository.segment(*name).await?;
-        if segment.clear.begins {
-            let last = follow(&names, *name);
-            return Ok(Some(match last == *name {
-                true => segment.clear,
-                false => repository.segment(last).await?.clear,
-            }));
+        let begin = repository.segment(*name).await?.clear;
+        if !begin.begins {
+            continue;
+        }
+        let last = follow(&names, *name);
+        let is_join_point = begin.joins_from.is_some();
+        if found.as_ref().is_none_or(|(before, _)| before.last < last.last) {
+            found = Some((last, begin));
+        }
+        // Of a join point that nothing follows nobody knows whether the stream went through it.
+        if !is_join_point || last != *name {
+            break;
         }
     }
-    if names.is_empty() {
-        return Ok(None);
-    }
-    Err(Error::new(ErrorKind::Damaged, "change stream has segments and no beginning")
-        .hint("Run: pgkeep verify"))
+    let Some((last, begin)) = found else {
+        if names.is_empty() {
+            return Ok(None);
+        }
+        return Err(Error::new(ErrorKind::Damaged, "change stream has segments and no beginning")
+            .hint("Run: pgkeep verify"));
+    };
+    let begun_at = begin.known_until;
+    let last = match last.first == last.last {
+        true => begin,
+        false => repository.segment(last).await?.clear,
+    };
+    Ok(Some(Position { begun_at, last }))
 }
 
 /// The last of the segments that follow `from` without a gap.

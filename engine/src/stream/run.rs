@@ -4,9 +4,10 @@
 use super::begin::{self, SlotFound, Source};
 use super::builder::Storage;
 use super::copies::{Copies, TableCopier};
+use super::join::JoinPoints;
 use super::leases::Leases;
 use super::line::{Begun, Line};
-use super::position;
+use super::position::{self, Position};
 use super::receive::{Receiver, Xids};
 use super::watch::Watch;
 use crate::postgres::{ReplicationSession, ServerError, Settings};
@@ -34,6 +35,8 @@ pub struct StreamOptions {
     pub segment_bytes: usize,
     /// Warns when the slot keeps more bytes of WAL than this.
     pub max_lag_bytes: u64,
+    /// How often a point is written from which on the stream can do without what is before it.
+    pub join_interval: Duration,
     /// Ends once all is stored that the server had written when it began.
     pub until_caught_up: bool,
 }
@@ -141,7 +144,8 @@ impl Streamer<'_> {
         let source = Source::ask(&mut replication, watch.session(), secrets).await?;
         self.report.database.clone_from(&source.database);
         let storage = storage(self.repository, self.leases).await?;
-        let last = self.resume(&mut replication, &watch, &source, &storage).await?;
+        let Position { begun_at, last } =
+            self.resume(&mut replication, &watch, &source, &storage).await?;
         let sample = watch.sample().await?;
         let capture = watch.capture().await?;
         replication.execute(&session_settings(&source.encoding)).await?;
@@ -172,6 +176,7 @@ impl Streamer<'_> {
             sample,
             last,
             copies: Copies::new(self.copier.clone()),
+            join_points: JoinPoints::new(self.options.join_interval, begun_at),
         });
         line.run(self, interrupt).await
     }
@@ -183,8 +188,8 @@ impl Streamer<'_> {
         watch: &Watch,
         source: &Source,
         storage: &Storage,
-    ) -> Result<ClearPart> {
-        let Some(last) = position::last(self.repository, source.stream).await? else {
+    ) -> Result<Position> {
+        let Some(position) = position::last(self.repository, source.stream).await? else {
             let message = format!(
                 "repository has no change stream of database \"{}\" of this server, whose system \
                  identifier is {}",
@@ -194,16 +199,17 @@ impl Streamer<'_> {
                 .hint("Connect to the server that the stream was set up on: -d URI")
                 .hint("To begin one of this server, run: pgkeep setup"));
         };
-        let diverged = diverged(replication, source, &last).await?;
+        let last = &position.last;
+        let diverged = diverged(replication, source, last).await?;
         let found = match diverged {
             Some(why) => match watch.slot().await? {
                 Some(_) => SlotFound::Lost(why),
                 None => SlotFound::Missing,
             },
-            None => begin::find_slot(watch, &last).await?,
+            None => begin::find_slot(watch, last).await?,
         };
         let why = match found {
-            SlotFound::Good => return Ok(last),
+            SlotFound::Good => return Ok(position),
             SlotFound::Missing => "the replication slot is gone".to_owned(),
             SlotFound::Lost(why) => {
                 replication.drop_slot(&self.options.slot).await?;
@@ -220,7 +226,7 @@ impl Streamer<'_> {
             Lsn(last.last),
             Lsn(begun.last)
         ));
-        Ok(begun)
+        Ok(Position { begun_at: begun.known_until, last: begun })
     }
 
     /// Tells the user, now and in the report.

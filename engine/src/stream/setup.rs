@@ -114,7 +114,7 @@ pub async fn setup(
         session.execute(sql).await?;
     }
     let captures = install(session, options, &capture, &mut report).await?;
-    let last = position::last(repository, source.stream).await?;
+    let last = position::last(repository, source.stream).await?.map(|position| position.last);
     let slot = watch.slot().await?;
     let goes_on = match &last {
         Some(last) => matches!(begin::find_slot(&watch, last).await?, begin::SlotFound::Good),

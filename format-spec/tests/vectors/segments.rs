@@ -17,7 +17,7 @@ pub(super) fn body(input: &[u8]) -> Found {
         "keys": clear.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "packs": clear.packs.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "stored_bytes": clear.stored_bytes, "timeline": clear.timeline,
-        "definitions": clear.definitions, "sealed": hex(sealed)});
+        "definitions": clear.definitions, "joins_from": clear.joins_from, "sealed": hex(sealed)});
     Ok((value, segment::encode_body(&clear, sealed)))
 }
 
@@ -41,6 +41,7 @@ fn clear_part(with: &Value) -> ClearPart {
         stored_bytes: 0,
         timeline: 1,
         definitions: None,
+        joins_from: None,
     }
 }
 

@@ -230,6 +230,19 @@ impl Snapshot {
         self.seen.lsn
     }
 
+    /// The first transaction that may have run when the snapshot was taken, 64 bits: it sees how
+    /// all before ended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Server`] when the server's snapshot is in a form that is not known.
+    pub fn least_running(&self) -> Result<u64> {
+        let xmin = self.seen.xids.split(':').next().and_then(|xmin| xmin.parse().ok());
+        xmin.ok_or_else(|| {
+            let message = format!("server took a snapshot \"{:.100}\"", self.seen.xids);
+            Error::new(ErrorKind::Server, message)
+        })
+    }
+
     /// Of a standby with transactions in progress: the position in the WAL up to which exactly it
     /// had replayed, and the snapshot sees all that committed; 0 where that is not known. Else
     /// absent: [`Snapshot::xids`] tells all.
