@@ -3,19 +3,19 @@
 //!
 //! Learned from signed indexes; packs that no index speaks of are asked for their footers.
 
+use super::shelves::{Entry, Shelves, place};
 use super::{Repository, signed};
 use crate::seal::{self, random};
 use crate::{Error, ErrorKind, Result};
-use futures_util::{StreamExt, stream};
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
 use pgkeep_format::id::{ChunkId, ObjectId, PackId};
 use pgkeep_format::index::{self, IndexedPack};
 use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
 use pgkeep_format::object::ObjectType;
-use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, decode_footer};
+use pgkeep_format::pack::{FOOTER_ENTRY_LEN, FooterEntry, TRAILER_LEN, Trailer, decode_footer};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use tokio::task::JoinSet;
 
 /// Indexes that are read at the same time.
 const INDEXES_AT_ONCE: usize = 8;
@@ -42,22 +42,29 @@ impl Location {
 }
 
 /// All chunks that a repository is known to have.
+///
+/// Of a chunk id it holds 76 bits: whoever reads a frame compares all of them.
 #[derive(Debug, Default)]
 pub struct ChunkIndex {
     packs: Vec<PackId>,
-    chunks: HashMap<ChunkId, Place>,
-    /// Further copies of chunks that lie in more than one pack, which few do.
-    copies: HashMap<ChunkId, Vec<Place>>,
+    chunks: Shelves<Place>,
 }
 
-/// A [`Location`] with the pack by its place in the list: there are many more chunks than
-/// packs.
-#[derive(Debug, Clone, Copy)]
+/// Where a copy of a chunk lies, with the pack by its place in the list: there are many more chunks
+/// than packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
+    key: u64,
     pack: u32,
-    stored_len: u32,
     offset: u32,
-    frame_type: FrameType,
+    stored_len: u32,
+    frame_type: u8,
+}
+
+impl Entry for Place {
+    fn key(&self) -> u64 {
+        self.key
+    }
 }
 
 impl ChunkIndex {
@@ -68,16 +75,7 @@ impl ChunkIndex {
     /// What reading the store gives. A pack that cannot be read is passed over: whoever
     /// needs a chunk of it is told then.
     pub async fn for_reading(repository: &Repository) -> Result<Self> {
-        let (mut index, unknown) = Self::from_indexes(repository).await?;
-        for (pack, len) in unknown {
-            match read_footer(repository, ObjectName::Pack(pack), len).await {
-                Ok(entries) => index.add(&IndexedPack { pack, len, entries }),
-                Err(error) => {
-                    tracing::warn!("pack {pack} has no footer that can be read: {error:?}")
-                }
-            }
-        }
-        Ok(index)
+        Self::load(repository, |_| true).await
     }
 
     /// Where lists of chunks lie, and nothing else.
@@ -85,18 +83,35 @@ impl ChunkIndex {
     /// # Errors
     /// As [`ChunkIndex::for_reading`].
     pub(super) async fn of_lists(repository: &Repository) -> Result<Self> {
-        let mut index = Self::for_reading(repository).await?;
-        index.chunks.retain(|_, place| place.frame_type == FrameType::List);
-        index.chunks.shrink_to_fit();
-        let ChunkIndex { chunks, copies, .. } = &mut index;
-        copies.retain(|chunk, _| chunks.contains_key(chunk));
+        Self::load(repository, |frame_type| frame_type == FrameType::List).await
+    }
+
+    /// Where chunks of the types that are `wanted` lie.
+    async fn load(repository: &Repository, wanted: fn(FrameType) -> bool) -> Result<Self> {
+        let (mut index, unknown) = Self::from_indexes(repository, wanted).await?;
+        for (pack, len) in unknown {
+            match read_footer(repository, ObjectName::Pack(pack), len).await {
+                Ok(entries) => index.add(&IndexedPack { pack, len, entries }, wanted),
+                Err(error) => {
+                    tracing::warn!("pack {pack} has no footer that can be read: {error:?}")
+                }
+            }
+        }
+        index.chunks.sort();
         Ok(index)
     }
 
     /// The index, and the packs (with lengths) that it does not cover.
-    async fn from_indexes(repository: &Repository) -> Result<(Self, HashMap<PackId, u64>)> {
+    async fn from_indexes(
+        repository: &Repository,
+        wanted: fn(FrameType) -> bool,
+    ) -> Result<(Self, HashMap<PackId, u64>)> {
         let mut packs = pack_lengths(repository).await?;
-        let mut index = Self::default();
+        let room = match wanted(FrameType::Rows) {
+            true => expected_chunks(repository).await?,
+            false => 0,
+        };
+        let mut index = Self { packs: Vec::new(), chunks: Shelves::with_room(room) };
         let mut said: HashMap<PackId, Vec<u64>> = HashMap::new();
         indexed_packs(repository, |pack| {
             // One that is gone or of another length is not there.
@@ -108,7 +123,7 @@ impl ChunkIndex {
             let (what, said) = (digest(&pack), said.entry(pack.pack).or_default());
             if !said.contains(&what) {
                 said.push(what);
-                index.add(&pack);
+                index.add(&pack, wanted);
             }
         })
         .await?;
@@ -116,41 +131,29 @@ impl ChunkIndex {
         Ok((index, packs))
     }
 
-    fn add(&mut self, pack: &IndexedPack) {
+    fn add(&mut self, pack: &IndexedPack, wanted: fn(FrameType) -> bool) {
         // Lists of more packs than u32 can count do not fit in memory.
         let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
         self.packs.push(pack.pack);
-        for entry in &pack.entries {
+        for entry in pack.entries.iter().filter(|entry| wanted(entry.frame_type)) {
             // PACK_LEN_MAX keeps offsets within u32.
             let Ok(offset) = u32::try_from(entry.offset) else { continue };
-            let place = Place {
-                pack: number,
-                stored_len: entry.stored_len,
-                offset,
-                frame_type: entry.frame_type,
-            };
-            match self.chunks.entry(entry.chunk) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(place);
-                }
-                Entry::Occupied(_) => {
-                    self.copies.entry(entry.chunk).or_default().push(place);
-                }
-            }
+            let (_, key) = place(&entry.chunk);
+            let (stored_len, frame_type) = (entry.stored_len, entry.frame_type.code());
+            self.chunks
+                .push(&entry.chunk, Place { key, pack: number, offset, stored_len, frame_type });
         }
     }
 
     /// Where a chunk lies.
     #[must_use]
     pub fn find(&self, chunk: &ChunkId) -> Option<Location> {
-        self.locate(self.chunks.get(chunk)?)
+        self.copies(chunk).next()
     }
 
     /// Where each copy of a chunk lies; [`ChunkIndex::find`] gives the first.
     pub fn copies(&self, chunk: &ChunkId) -> impl Iterator<Item = Location> + Send + '_ {
-        let first = self.chunks.get(chunk);
-        let others = first.and_then(|_| self.copies.get(chunk)).into_iter().flatten();
-        first.into_iter().chain(others).filter_map(|place| self.locate(place))
+        self.chunks.find(chunk, |bits| bits).iter().filter_map(|place| self.locate(place))
     }
 
     fn locate(&self, place: &Place) -> Option<Location> {
@@ -158,25 +161,13 @@ impl ChunkIndex {
             pack: *self.packs.get(place.pack as usize)?,
             offset: place.offset.into(),
             stored_len: place.stored_len,
-            frame_type: place.frame_type,
+            frame_type: FrameType::from_code(place.frame_type).ok()?,
         })
     }
 
     /// The packs that are known.
     pub fn packs(&self) -> impl Iterator<Item = &PackId> {
         self.packs.iter()
-    }
-
-    /// Number of chunks.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.chunks.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
     }
 }
 
@@ -187,6 +178,13 @@ fn digest(pack: &IndexedPack) -> u64 {
         (entry.chunk, entry.stored_len, entry.offset).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// About how many chunks indexes speak of, by their lengths, which nobody vouches for.
+pub(super) async fn expected_chunks(repository: &Repository) -> Result<usize> {
+    let indexes = repository.store().list(INDEXES).await?;
+    let bytes = indexes.iter().fold(0_u64, |sum, index| sum.saturating_add(index.len));
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX) / FOOTER_ENTRY_LEN)
 }
 
 /// All packs that are there, with their lengths in bytes.
@@ -205,20 +203,26 @@ pub(crate) async fn indexed_packs(
     repository: &Repository,
     mut take: impl FnMut(IndexedPack),
 ) -> Result<()> {
-    let names = repository.store().list(INDEXES).await?.into_iter().map(|object| object.name);
-    let reads = names.map(|name| {
-        let repository = repository.clone();
-        async move { read_index(&repository, &name).await }
-    });
-    let mut reads = stream::iter(reads).buffer_unordered(INDEXES_AT_ONCE);
-    while let Some(read) = reads.next().await {
+    let mut names = repository.store().list(INDEXES).await?.into_iter().map(|object| object.name);
+    // Tasks of their own: signatures are checked beside what is done with the last ones.
+    let mut reading = JoinSet::new();
+    loop {
+        while reading.len() < INDEXES_AT_ONCE
+            && let Some(name) = names.next()
+        {
+            let repository = repository.clone();
+            reading.spawn(async move { read_index(&repository, &name).await });
+        }
+        let Some(read) = reading.join_next().await else { return Ok(()) };
+        let read = read.map_err(|error| {
+            Error::new(ErrorKind::Internal, "reading an index did not end").because(error)
+        })?;
         match read {
             Ok(packs) => packs.into_iter().for_each(&mut take),
             Err(error) if error.is_of_store() => return Err(error),
             Err(error) => tracing::warn!("index is passed over: {error:?}"),
         }
     }
-    Ok(())
 }
 
 /// Reads a signed index.

@@ -2,9 +2,10 @@
 //!
 //! Learned from signed indexes only, or somebody could talk a writer out of storing a chunk; and
 //! of no pack that a prune is about to remove. It says that a chunk is there and about how long it
-//! is, not where: nine bytes a chunk, so that fifty million fit into half a gigabyte.
+//! is, not where: eight bytes a chunk, so that fifty million fit into less than half a gigabyte.
 
-use super::index::{indexed_packs, pack_lengths};
+use super::index::{expected_chunks, indexed_packs, pack_lengths};
+use super::shelves::{Entry, Shelves, place};
 use super::{Lease, Repository};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::id::{ChunkId, PackId};
@@ -12,8 +13,6 @@ use pgkeep_format::index::IndexedPack;
 use pgkeep_format::name::{ObjectName, PACKS};
 use std::collections::HashSet;
 
-/// Bits of a chunk id that choose its shelf.
-const SHELF_BITS: u32 = 16;
 /// Bits of an entry that tell how long the chunk is.
 const LENGTH_BITS: u32 = 8;
 /// Steps of length from one power of two to the next.
@@ -21,19 +20,29 @@ const STEPS: u32 = 10;
 
 /// The chunks that a writer may rely on.
 ///
-/// An entry holds 56 bits of a chunk id beside the 16 of its shelf: of a million chunks, one that
-/// is not there passes for one that is with a chance of 2⁻⁵² each.
-#[derive(Debug)]
+/// Of a chunk id 68 bits are compared, 12 of them by its shelf: that a chunk which is not there passes
+/// for one that is has a chance of n / 2⁶⁸ where n are, 2⁻⁴² for fifty million.
+#[derive(Debug, Default)]
 pub struct KnownChunks {
-    /// By the first bits of the chunk id; each sorted.
-    shelves: Vec<Vec<u64>>,
+    chunks: Shelves<Known>,
     /// The packs that they lie in.
     packs: Vec<PackId>,
 }
 
-impl Default for KnownChunks {
-    fn default() -> Self {
-        Self { shelves: vec![Vec::new(); 1 << SHELF_BITS], packs: Vec::new() }
+/// 56 bits of a chunk id, then the class of its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Known(u64);
+
+impl Known {
+    fn new(chunk: &ChunkId, stored_len: u32) -> Self {
+        let (_, bits) = place(chunk);
+        Self((bits >> LENGTH_BITS << LENGTH_BITS) | length_class(stored_len))
+    }
+}
+
+impl Entry for Known {
+    fn key(&self) -> u64 {
+        self.0 >> LENGTH_BITS
     }
 }
 
@@ -52,7 +61,8 @@ impl KnownChunks {
             lists.into_iter().flat_map(|(_, list)| list.packs).collect();
         let mut lengths = pack_lengths(repository).await?;
         lengths.retain(|pack, _| !condemned.contains(pack));
-        let mut known = Self::default();
+        let expected = expected_chunks(repository).await?;
+        let mut known = Self { chunks: Shelves::with_room(expected), packs: Vec::new() };
         indexed_packs(repository, |pack| {
             if lengths.get(&pack.pack) == Some(&pack.len) {
                 // A pack may be in several indexes; once is enough.
@@ -68,37 +78,27 @@ impl KnownChunks {
     fn add(&mut self, pack: &IndexedPack) {
         self.packs.push(pack.pack);
         for entry in &pack.entries {
-            let (shelf, key) = place(&entry.chunk);
-            let shelf = &mut self.shelves[shelf];
-            if shelf.len() == shelf.capacity() {
-                // Growing twofold would leave a quarter of the memory empty.
-                shelf.reserve_exact(shelf.len() / 8 + 8);
-            }
-            shelf.push(key | length_class(entry.stored_len));
+            self.chunks.push(&entry.chunk, Known::new(&entry.chunk, entry.stored_len));
         }
     }
 
     fn sort(&mut self) {
         self.packs.sort_unstable();
-        for shelf in &mut self.shelves {
-            shelf.sort_unstable();
-        }
+        self.chunks.sort();
     }
 
     /// About how many bytes the payload of a chunk's frame has; absent when the chunk is not
     /// known.
     #[must_use]
     pub fn find(&self, chunk: &ChunkId) -> Option<u32> {
-        let (shelf, key) = place(chunk);
-        let shelf = &self.shelves[shelf];
-        let entry = shelf.get(shelf.partition_point(|entry| *entry < key))?;
-        (entry >> LENGTH_BITS == key >> LENGTH_BITS).then(|| length_of(*entry))
+        let found = self.chunks.find(chunk, |bits| bits >> LENGTH_BITS);
+        found.first().map(|known| length_of(known.0))
     }
 
     /// Number of chunks.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shelves.iter().map(Vec::len).sum()
+        self.chunks.len()
     }
 
     /// Whether there are none.
@@ -132,15 +132,6 @@ impl KnownChunks {
             }
         }
     }
-}
-
-/// The shelf of a chunk, and its entry without the length.
-fn place(chunk: &ChunkId) -> (usize, u64) {
-    let [a, b, rest @ ..] = chunk.0;
-    let mut key = [0; 8];
-    key.copy_from_slice(&rest[..8]);
-    let key = u64::from_be_bytes(key) >> LENGTH_BITS << LENGTH_BITS;
-    (usize::from(u16::from_be_bytes([a, b])), key)
 }
 
 /// A length, to about four in a hundred: the power of two below it, and how far it is to the next.

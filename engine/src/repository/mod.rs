@@ -29,6 +29,7 @@ mod rights_tests;
 pub(crate) mod sample;
 mod segments;
 mod settings;
+mod shelves;
 mod signed;
 mod vouchers;
 mod walk;
