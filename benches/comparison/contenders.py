@@ -131,13 +131,14 @@ class PgBackRest(Contender):
 
     def command(self, command, *options):
         return [self.program, "--no-config", "--stanza=bench", f"--cmd={self.program}",
-                f"--repo1-path={self.folder}/repository", f"--lock-path={self.folder}/lock",
+                f"--repo1-path={self.folder}/repository",
                 "--log-level-file=off", "--log-level-console=off", "--log-level-stderr=error",
                 *options, command]
 
     def cluster(self):
         return [f"--pg1-path={self.server.data}", f"--pg1-socket-path={self.server.home}",
-                f"--pg1-port={self.server.port}", "--pg1-user=postgres"]
+                f"--pg1-port={self.server.port}", "--pg1-user=postgres",
+                f"--lock-path={self.folder}/lock"]
 
     def prepare(self):
         os.makedirs(self.folder)
@@ -145,7 +146,7 @@ class PgBackRest(Contender):
 
     def backup(self, database=SOURCE, kind="full"):
         return self.command("backup", *self.cluster(), f"--type={kind}", f"--process-max={self.jobs}",
-                            "--start-fast", "--no-archive-check", "--no-archive-copy",
+                            "--start-fast", "--no-archive-check",
                             "--repo1-bundle", "--repo1-block", "--compress-type=zst",
                             "--compress-level=3", "--repo1-retention-full=9")
 
@@ -172,7 +173,9 @@ class PgCopyDb(Contender):
 
     def copy(self, database):
         return [self.program, "clone", "--source", uri(SOURCE), "--target", uri(database),
-                "--dir", self.folder, "--table-jobs", self.jobs, "--index-jobs", self.jobs]
+                "--dir", self.folder, "--table-jobs", self.jobs, "--index-jobs", self.jobs,
+                # As pgkeep: large tables in parts, and no statistics of planning afterwards.
+                "--split-tables-larger-than", "128MB", "--skip-vacuum"]
 
 
 class Floor(Contender):
