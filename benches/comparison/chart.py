@@ -2,7 +2,7 @@
 
 from html import escape
 
-from .bars import DIRECTORY
+from .bars import beside
 
 WIDTH, LEFT, ROW, BAR = 820, 230, 24, 15
 COLOURS = {"pgkeep": "#2f7d4f", "floor": "#b9bec6", "": "#7d8ca3"}
@@ -15,23 +15,24 @@ PANELS = [("First backup, time", "backup", "seconds"),
 def chart(results):
     lines, y = [], 10
     for title, part, of in PANELS:
-        bars = [(name, results.ratio(part, of, name, DIRECTORY)) for name in results.names(part)]
-        bars = sorted((ratio, name) for name, ratio in bars if ratio is not None)
-        if not bars:
+        if not results.names(part):
             continue
+        one = beside(results, part)
+        bars = [(results.ratio(part, of, name, one), name) for name in results.names(part)]
+        bars = sorted(bar for bar in bars if bar[0] is not None)
         y += 24
-        lines.append(f'<text x="10" y="{y}" class="title">{escape(title)}</text>')
+        lines.append(f'<text x="10" y="{y}" class="title">{escape(title)}'
+                     f'<tspan class="note"> ({escape(one)} is 1)</tspan></text>')
         y += 10
         longest = max(ratio for ratio, _ in bars)
         for ratio, name in bars:
             lines += bar(name, ratio, ratio / longest * (WIDTH - LEFT - 60), y)
             y += ROW
     y += 22
-    lines.append(f'<text x="10" y="{y - 6}" class="note">{escape(DIRECTORY)} is 1; '
-                 'shorter is better</text>')
+    lines.append(f'<text x="10" y="{y - 6}" class="note">Shorter is better.</text>')
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" '
             f'width="{WIDTH}" height="{y}">\n<style>text {{ font: 13px sans-serif; fill: #222 }} '
-            '.title { font-weight: bold } .note { fill: #555 }</style>\n'
+            '.title { font-weight: bold } .note { font-weight: normal; fill: #555 }</style>\n'
             f'<rect width="{WIDTH}" height="{y}" fill="#fff"/>\n' + "\n".join(lines) + "\n</svg>\n")
 
 

@@ -10,6 +10,7 @@ import subprocess
 from side_by_side import uri
 
 from .data import SOURCE
+from .server import ROOT
 
 
 def stored(folder):
@@ -36,6 +37,8 @@ class Contender:
 
     def __init__(self, name, folder):
         self.name, self.folder = name, folder
+        # What it is called where it restores.
+        self.restorer = name
 
     def clear(self):
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -96,6 +99,7 @@ class Pgkeep(Contender):
 class PgDump(Contender):
     def __init__(self, programs, options, folder, jobs):
         super().__init__("pg_dump " + " ".join(options), folder)
+        self.restorer = "pg_restore of " + " ".join(options)
         self.programs, self.options, self.jobs = programs, options, str(jobs)
         self.version = version(programs["pg_dump"])
 
@@ -206,7 +210,8 @@ class Contenders:
             return os.path.join(folder, name)
 
         self.jobs, self.only = options.jobs, options.only
-        rivals = os.path.join(server.development, "rivals")
+        # Where benches/rivals puts them.
+        rivals = os.path.join(ROOT, os.environ.get("PGKEEP_DEV_DIR", ".pgkeep-dev"), "rivals")
         # pg_dump reads no server newer than itself.
         installed = os.path.exists(os.path.join(rivals, "done")) and options.major == "17"
         self.missing = [] if installed else ["pg_dump with zstd and lz4", "pgBackRest", "pgcopydb"]

@@ -19,12 +19,12 @@ class Parts:
         # Whose backup of the source is there.
         self.kept = set()
 
-    def measure(self, part, contender, command, added=None):
+    def measure(self, part, contender, command, added=None, name=None):
         """Measures one command, after whatever the server had left to write; `added` tells the
         bytes that it stored."""
         psql("postgres", "CHECKPOINT")
         measured = measure(command, contender.environment, self.server.postmaster)
-        self.results.add(part, contender.name, measured, added() if added else None)
+        self.results.add(part, name or contender.name, measured, added() if added else None)
 
     def rounds(self, contenders):
         """Each contender in each round, every time beginning with another one."""
@@ -89,7 +89,8 @@ class Parts:
         self.need(*contenders)
         for contender in self.rounds(contenders):
             fresh(data.COPY)
-            self.measure("restore", contender, contender.restore(data.COPY))
+            self.measure("restore", contender, contender.restore(data.COPY),
+                         name=contender.restorer)
             self.check(contender)
         data.drop(data.COPY)
 
@@ -115,7 +116,8 @@ class Parts:
                 fresh(data.COPY)
                 psql(data.COPY, f"CREATE SCHEMA {schema}")
                 self.measure("restore of one small table", contender,
-                             contender.restore_table(data.COPY, schema, table))
+                             contender.restore_table(data.COPY, schema, table),
+                             name=contender.restorer)
                 if psql(data.COPY, f"SELECT count(*) FROM {schema}.{table}").strip() != "100":
                     raise SystemExit(f"{contender.name} did not restore {schema}.{table}")
         data.drop(data.COPY)

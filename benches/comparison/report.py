@@ -3,26 +3,28 @@
 import os
 import platform
 
-from .bars import DIRECTORY, verdicts
+from .bars import beside, verdicts
 from .chart import chart
 
 INTRODUCTION = """# pgkeep beside pg_dump, pgBackRest and pgcopydb
 
 Written by `make bench`; do not edit. Everybody did the same work on the same server through the
-same Unix socket, in turns; figures are medians. Ratios are what holds on other machines: seconds
-of this one do not.
+same Unix socket, in turns; figures are medians, ratios medians of the rounds' ratios. Ratios are
+what holds on other machines: seconds of this one do not.
 
 ![Time and bytes beside pg_dump](results.svg)
 """
 
 NOTES = """
-*Client* and *server* are seconds of processor time, of all processes of each. *Memory* is the peak
-of the largest process of a command. *Others* is what everybody else used of the processors
+*Client* and *server* are seconds of processor time, of all processes of each; the second ratio is
+that of their sum. *Memory* is the peak
+of the largest process of a command, and never less than the 20 MB of the program that measures.
+*Others* is what everybody else used of the processors
 meanwhile: how much a figure was disturbed. The *floor* are as many connections that drain `COPY`
 and keep nothing: no reader of rows is faster. pgkeep encrypts, signs and deduplicates what it
 stores; pg_dump does neither. pgBackRest copies the files of the whole cluster, indexes too, for
-the same major version; it cannot restore a table. pg_restore stands beside the pg_dump whose
-file it restores.
+the same major version; it cannot restore a table. Of one table pg_restore restores neither key nor
+index; pgkeep does.
 """
 
 
@@ -73,18 +75,21 @@ def tables(results):
 
 
 def table(results, part):
-    beside = DIRECTORY if DIRECTORY in results.names(part) else "pgkeep"
+    one = beside(results, part)
     lines = [f"### {part[0].upper()}{part[1:]}\n",
-             f"| | seconds | of {beside} | client | server | others | memory, MB | stored, MB |",
-             "|---|---|---|---|---|---|---|---|"]
+             f"Ratios: to {one}.\n",
+             "| | seconds | ratio | client | server | ratio | others | memory, MB | stored, MB |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for name in results.names(part):
         def median(of):
             return results.median(part, name, of)
 
         stored = median("stored")
         lines.append(f"| {name} | {median('seconds'):.2f} "
-                     f"| {results.ratio(part, 'seconds', name, beside):.2f} "
-                     f"| {median('client'):.2f} | {median('server'):.2f} | {median('others'):.2f} "
+                     f"| {results.ratio(part, 'seconds', name, one):.2f} "
+                     f"| {median('client'):.2f} | {median('server'):.2f} "
+                     f"| {results.ratio(part, 'processor', name, one):.2f} "
+                     f"| {median('others'):.2f} "
                      f"| {results.peak(part, name):.0f} "
                      f"| {'' if stored is None else f'{stored / 1e6:.2f}'} |")
     return "\n".join(lines) + "\n"

@@ -2,6 +2,17 @@
 
 import json
 import statistics
+from operator import truediv
+
+
+FIGURES = {
+    "seconds": lambda measured, stored: measured.seconds,
+    "client": lambda measured, stored: measured.client,
+    "server": lambda measured, stored: measured.server,
+    "processor": lambda measured, stored: measured.client + measured.server,
+    "others": lambda measured, stored: others(measured),
+    "stored": lambda measured, stored: stored,
+}
 
 
 class Results:
@@ -25,23 +36,28 @@ class Results:
     def names(self, part):
         return list(self.runs.get(part, {}))
 
+    def values(self, part, name, of):
+        """A figure of all rounds, in their order; nothing where it was not measured."""
+        values = [FIGURES[of](measured, stored)
+                  for measured, stored in self.runs.get(part, {}).get(name, [])]
+        return [] if None in values else values
+
     def median(self, part, name, of):
-        """The median of a figure of the runs; nothing where it was not measured."""
-        runs = self.runs.get(part, {}).get(name)
-        if not runs:
-            return None
-        values = [stored if of == "stored" else others(measured) if of == "others"
-                  else getattr(measured, of) for measured, stored in runs]
-        return None if None in values else statistics.median(values)
+        values = self.values(part, name, of)
+        return statistics.median(values) if values else None
 
     def peak(self, part, name):
         runs = self.runs.get(part, {}).get(name)
         return max(measured.megabytes for measured, _ in runs) if runs else None
 
     def ratio(self, part, of, name, beside, beside_part=None):
-        mine = self.median(part, name, of)
-        theirs = self.median(beside_part or part, beside, of)
-        return mine / theirs if mine is not None and theirs else None
+        """The median of the rounds' ratios: what slows a round down slows both."""
+        mine = self.values(part, name, of)
+        theirs = self.values(beside_part or part, beside, of)
+        if beside_part:
+            # Of another part, so of other rounds.
+            theirs = [statistics.median(theirs)] * len(mine) if theirs else []
+        return statistics.median(map(truediv, mine, theirs)) if mine and theirs else None
 
 
 def others(measured):

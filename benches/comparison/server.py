@@ -43,7 +43,6 @@ class Server:
     def __init__(self, folder, major):
         servers = tests_servers()
         development = servers.install([major])
-        self.development = development
         self.clients = servers.client_binaries(development)
         self.binaries = servers.server_binaries(development, major)
         self.servers, self.home = servers, os.path.join(folder, f"server-{major}")

@@ -44,7 +44,8 @@ fn main() -> Result<()> {
         return Err("floor SOCKET_DIRECTORY PORT DATABASE JOBS text|binary".into());
     };
     let connect = || Line::connect(&format!("{directory}/.s.PGSQL.{port}"), database);
-    let statements: VecDeque<String> = connect()?.rows(&PLAN.replace("FORMAT_NAME", format))?.into();
+    let statements: VecDeque<String> =
+        connect()?.rows(&PLAN.replace("FORMAT_NAME", format))?.into();
     let statements = Mutex::new(statements);
     let drain = || -> Result<u64> {
         let mut line = connect()?;
@@ -58,7 +59,8 @@ fn main() -> Result<()> {
     };
     let bytes = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..jobs.parse()?).map(|_| scope.spawn(drain)).collect();
-        let ended = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread ended")?);
+        let ended =
+            threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread ended")?);
         ended.sum::<Result<u64>>()
     })?;
     println!("{bytes}");
