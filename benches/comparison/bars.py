@@ -33,7 +33,7 @@ def beside(results, part):
 
 def verdicts(results):
     """All that can be said of what was measured."""
-    first = "backup"
+    first = "first backup"
 
     def again(which):
         part = f"second backup, {which} changed"

@@ -6,8 +6,8 @@ from .bars import beside
 
 WIDTH, LEFT, ROW, BAR = 820, 230, 24, 15
 COLOURS = {"pgkeep": "#2f7d4f", "floor": "#b9bec6", "": "#7d8ca3"}
-PANELS = [("First backup, time", "backup", "seconds"),
-          ("First backup, bytes stored", "backup", "stored"),
+PANELS = [("First backup, time", "first backup", "seconds"),
+          ("First backup, bytes stored", "first backup", "stored"),
           ("Restore, time", "restore", "seconds"),
           ("Restore of one small table, time", "restore of one small table", "seconds")]
 

@@ -65,8 +65,8 @@ class Pgkeep(Contender):
         return ["--identity", os.path.join(self.folder, "identity")]
 
     def prepare(self):
-        subprocess.run(self.command("init", "--identity-out", os.path.join(self.folder, "identity")),
-                       env=self.environment, check=True, stdout=subprocess.DEVNULL)
+        init = self.command("init", "--identity-out", os.path.join(self.folder, "identity"))
+        subprocess.run(init, env=self.environment, check=True, stdout=subprocess.DEVNULL)
 
     def backup(self, database=SOURCE):
         return self.command("backup", "-d", uri(database), "-j", self.jobs)
@@ -149,8 +149,8 @@ class PgBackRest(Contender):
         subprocess.run(self.command("stanza-create", *self.cluster()), check=True)
 
     def backup(self, database=SOURCE, kind="full"):
-        return self.command("backup", *self.cluster(), f"--type={kind}", f"--process-max={self.jobs}",
-                            "--start-fast", "--no-archive-check",
+        return self.command("backup", *self.cluster(), f"--type={kind}",
+                            f"--process-max={self.jobs}", "--start-fast", "--no-archive-check",
                             "--repo1-bundle", "--repo1-block", "--compress-type=zst",
                             "--compress-level=3", "--repo1-retention-full=9")
 
@@ -228,7 +228,8 @@ class Contenders:
         self.dumps.append(PgDump(programs, ["-Fc"], place("dump.custom"), self.jobs))
         self.pgbackrest = self.pgcopydb = None
         if installed:
-            self.pgbackrest = PgBackRest(program("pgbackrest"), server, place("pgbackrest"), self.jobs)
+            self.pgbackrest = PgBackRest(program("pgbackrest"), server, place("pgbackrest"),
+                                         self.jobs)
             self.pgcopydb = PgCopyDb(program("pgcopydb"), place("pgcopydb"), self.jobs)
 
     def of_backup(self):

@@ -96,7 +96,8 @@ DOCS = f"""
 ACCOUNTS = """
     CREATE TABLE pgbench_accounts (aid int NOT NULL, bid int, abalance int, filler char(84))
       WITH (fillfactor = 100);
-    INSERT INTO pgbench_accounts SELECT i, (i - 1) / 100000 + 1, 0, '' FROM generate_series(1, {rows}) i;
+    INSERT INTO pgbench_accounts
+    SELECT i, (i - 1) / 100000 + 1, 0, '' FROM generate_series(1, {rows}) i;
     ALTER TABLE pgbench_accounts ADD PRIMARY KEY (aid)"""
 
 OTHERS = f"""
@@ -104,8 +105,8 @@ OTHERS = f"""
         f"c{n} " + ("int", "text", "double precision", "timestamptz")[n % 4]
         for n in range(WIDE_COLUMNS))});
     INSERT INTO wide SELECT i, {", ".join((
-        "floor(random() * 1000)::int", "nullif(" + one_of("", "", "open", "closed", "waiting") + ", '')",
-        "random()", "timestamptz '2025-01-01' + i * interval '1 minute'")[n % 4]
+        "floor(random() * 1000)::int",
+        "nullif(" + one_of("", "", "open", "closed", "waiting") + ", '')", "random()", "timestamptz '2025-01-01' + i * interval '1 minute'")[n % 4]
         for n in range(WIDE_COLUMNS))} FROM generate_series(1, {{rows}}) i;
     CREATE SCHEMA small;
     DO $$ BEGIN

@@ -31,7 +31,7 @@ class Parts:
         for number in range(self.runs):
             yield from contenders[number % len(contenders):] + contenders[:number % len(contenders)]
 
-    def first_backup(self, contender, part="backup"):
+    def first_backup(self, contender, part="first backup"):
         contender.clear()
         contender.prepare()
         before = contender.stored() if os.path.isdir(contender.folder) else 0
@@ -101,7 +101,8 @@ class Parts:
                        c.oid::regclass), false, true, '')))[1],
                      (SELECT count(*) FROM pg_index WHERE indrelid = c.oid)), E'\\n' ORDER BY c.oid)
                    FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"""
-        found, wanted = (sorted(psql(name, count).splitlines()) for name in (data.COPY, data.SOURCE))
+        found, wanted = (sorted(psql(name, count).splitlines())
+                         for name in (data.COPY, data.SOURCE))
         if found != wanted:
             raise SystemExit(f"{contender.name} restored {found} instead of {wanted}")
 

@@ -44,7 +44,7 @@ def about(facts, contenders):
              f"- Programs: {versions}; {contenders.jobs} connections or processes each.",
              f"- Machine: {facts['processors']} processors ({processor()}), {memory()}, "
              f"{platform.system()} {platform.release()}.",
-             f"- {facts['runs']} runs each."]
+             f"- {facts['runs']} rounds."]
     if contenders.missing:
         lines.append(f"- Not on this machine: {', '.join(contenders.missing)}.")
     return "\n".join(lines) + "\n"
