@@ -100,14 +100,18 @@ ACCOUNTS = """
     SELECT i, (i - 1) / 100000 + 1, 0, '' FROM generate_series(1, {rows}) i;
     ALTER TABLE pgbench_accounts ADD PRIMARY KEY (aid)"""
 
+# Of the wide table's columns, in turn: type, and value.
+KINDS = [("int", "floor(random() * 1000)::int"),
+         ("text", f"nullif({one_of('', '', 'open', 'closed', 'waiting')}, '')"),
+         ("double precision", "random()"),
+         ("timestamptz", "timestamptz '2025-01-01' + i * interval '1 minute'")]
+WIDE = [KINDS[number % len(KINDS)] for number in range(WIDE_COLUMNS)]
+
 OTHERS = f"""
-    CREATE TABLE wide (id int PRIMARY KEY, {", ".join(
-        f"c{n} " + ("int", "text", "double precision", "timestamptz")[n % 4]
-        for n in range(WIDE_COLUMNS))});
-    INSERT INTO wide SELECT i, {", ".join((
-        "floor(random() * 1000)::int",
-        "nullif(" + one_of("", "", "open", "closed", "waiting") + ", '')", "random()", "timestamptz '2025-01-01' + i * interval '1 minute'")[n % 4]
-        for n in range(WIDE_COLUMNS))} FROM generate_series(1, {{rows}}) i;
+    CREATE TABLE wide (id int PRIMARY KEY,
+                       {", ".join(f"c{number} {kind}" for number, (kind, _) in enumerate(WIDE))});
+    INSERT INTO wide SELECT i, {", ".join(value for _, value in WIDE)}
+    FROM generate_series(1, {{rows}}) i;
     CREATE SCHEMA small;
     DO $$ BEGIN
       FOR n IN 1..{SMALL_TABLES} LOOP
