@@ -37,7 +37,9 @@ def verdicts(results):
 
     def again(which):
         part = f"second backup, {which} changed"
-        return results.ratio(part, "stored", "pgkeep", "pgkeep", first)
+        # Where only this part was asked for, the first one was made for it.
+        base = first if "pgkeep" in results.names(first) else "needed first"
+        return results.ratio(part, "stored", "pgkeep", "pgkeep", base)
 
     def memory(*parts):
         peaks = [results.peak(part, "pgkeep") for part in parts]
