@@ -20,7 +20,7 @@ class Verdict(NamedTuple):
         return "goal" if self.value <= self.goal else "pass" if self.value <= self.bar else "FAIL"
 
     def figures(self):
-        digits = 0 if self.unit else 4 if self.bar < 0.1 else 2
+        digits = 0 if self.unit else 2 if self.bar >= 0.1 else 3 if self.bar >= 0.01 else 5
         return [f"{number:.{digits}f}{self.unit}" for number in (self.value, self.bar, self.goal)]
 
 
