@@ -1,5 +1,8 @@
 # make test    everything that CI checks, with all set-up
 # make demo    the main job on a real server, with all set-up
+# make bench   pgkeep beside pg_dump, pgBackRest and pgcopydb, with all set-up; writes
+#              benches/RESULTS.md; fails where a bar is missed
+# make bench-loops     the loops that every row passes through, in bytes a second
 # make bench-tables    10,000 small tables, beside pg_dump; fails over 5 s or 300 MB
 # make bench-definitions  what the capture of DDL costs with 10,000 tables
 # make bench-stream    the change stream, beside pgbench and pg_recvlogical; restores to a moment
@@ -13,7 +16,7 @@ export PYTHONPATH := $(CURDIR)/.pgkeep-dev/tools/python
 CARGO := cargo
 FUZZ_SECONDS ?= 15
 
-.PHONY: test demo bench-tables bench-definitions bench-stream bench-repository servers tools stop format lint docs licences reader fuzz tests
+.PHONY: test demo bench bench-loops bench-tables bench-definitions bench-stream bench-repository servers tools stop format lint docs licences reader fuzz tests
 # In this order, one after another: what fails soonest comes first, and the test runner's
 # count last.
 .NOTPARALLEL:
@@ -24,6 +27,16 @@ demo:
 	tests/servers install 18
 	$(CARGO) build --locked -p pgkeep
 	tests/servers run 18 python3 tests/demo/demo.py target/debug/pgkeep
+
+bench:
+	tests/servers install 17
+	benches/rivals
+	$(CARGO) build --locked --release -p pgkeep
+	$(CARGO) build --locked --release -p pgkeep-benches --bin floor
+	benches/compare --write
+
+bench-loops:
+	$(CARGO) bench --locked -p pgkeep-benches
 
 bench-tables:
 	tests/servers install 18

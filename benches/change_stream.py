@@ -120,7 +120,7 @@ class Bench:
                           "-o", "publication_names=pgkeep"])
         ours = self.run("stream", "--until-caught-up", "-d", uri(DATABASE))
         compare("backlog", ours, theirs)
-        bound("backlog, times of pg_recvlogical", ours[0] / theirs[0], DRAIN_RATIO_MAX)
+        bound("backlog, times of pg_recvlogical", ours.seconds / theirs.seconds, DRAIN_RATIO_MAX)
 
     def folds(self):
         """As many changes as rows, beside the backup of what they make."""
@@ -141,12 +141,12 @@ class Bench:
         ratios = []
         for _ in range(PAIRS):
             to_moment, plain = self.restore("--to-latest"), self.restore()
-            ratios.append(to_moment[0] / plain[0])
+            ratios.append(to_moment.seconds / plain.seconds)
             print(json.dumps({"what": f"restore after {ROWS} changes",
-                              "seconds": round(to_moment[0], 2),
-                              "megabytes": round(to_moment[1]),
-                              "plain_seconds": round(plain[0], 2),
-                              "plain_megabytes": round(plain[1])}), flush=True)
+                              "seconds": round(to_moment.seconds, 2),
+                              "megabytes": round(to_moment.megabytes),
+                              "plain_seconds": round(plain.seconds, 2),
+                              "plain_megabytes": round(plain.megabytes)}), flush=True)
         bound("restore to a moment, times of the plain one, median of pairs",
               statistics.median(ratios), FOLD_RATIO_MAX)
 

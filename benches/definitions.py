@@ -51,10 +51,10 @@ def run_all(binary, count, folder):
     without = milliseconds(0)
     measure([binary, "init", "-q", *repository, "--identity-out", os.path.join(folder, "id")],
             environment)
-    seconds, megabytes = measure([binary, "setup", "-q", "--keyless", "full", *repository, "-d", uri(DATABASE)],
-                                 environment)
-    print(json.dumps({"what": "setup", "seconds": round(seconds, 2),
-                      "megabytes": round(megabytes)}), flush=True)
+    setup = measure([binary, "setup", "-q", "--keyless", "full", *repository, "-d", uri(DATABASE)],
+                    environment)
+    print(json.dumps({"what": "setup", "seconds": round(setup.seconds, 2),
+                      "megabytes": round(setup.megabytes)}), flush=True)
     captured = milliseconds(100)
     slow = []
     for what in TRANSACTIONS:

@@ -81,10 +81,9 @@ def run_all(binary, count, folder):
     check(count)
     compare("restore", ours, theirs)
 
-    seconds, megabytes = read
-    if seconds >= SECONDS_MAX or megabytes >= MEGABYTES_MAX:
-        sys.exit(f"definitions of {count} tables: {seconds:.2f} s of {SECONDS_MAX} s, "
-                 f"{megabytes:.0f} MB of {MEGABYTES_MAX} MB")
+    if read.seconds >= SECONDS_MAX or read.megabytes >= MEGABYTES_MAX:
+        sys.exit(f"definitions of {count} tables: {read.seconds:.2f} s of {SECONDS_MAX} s, "
+                 f"{read.megabytes:.0f} MB of {MEGABYTES_MAX} MB")
 
 
 def check(count):

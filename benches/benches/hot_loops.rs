@@ -1,11 +1,20 @@
-//! The loops that every row passes through, in bytes of rows a second:
-//! `cargo bench -p pgkeep-benches`.
+//! The loops that every row passes through, in bytes of rows a second, and beside them what no
+//! loop can beat (copying memory) and what none need beat (zstd alone):
+//! `make bench-loops`.
 
 use criterion::{Criterion, Throughput, criterion_main};
+use pgkeep_engine::postgres::fuzzing::copy_rows;
 use pgkeep_engine::seal::{Cutter, DataKey, Sealer, Secrets, chunk_id, open};
+use pgkeep_format::entry::RowEncoding;
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
 use pgkeep_format::id::KeyId;
 use std::hint::black_box;
+
+/// What pgkeep compresses with.
+const LEVEL: i32 = 1;
+
+/// As much as comes of a socket at a time.
+const PIECE: usize = 8192;
 
 /// Rows as COPY writes them, about 4 MiB.
 fn rows() -> Vec<Vec<u8>> {
@@ -18,18 +27,33 @@ fn rows() -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn hot_loops(criterion: &mut Criterion) {
-    let secrets = Secrets { naming: [1; 32], cut: [2; 32] };
-    let rows = rows();
-    let plain = rows.concat();
-    let mebibyte = &plain[..1 << 20];
-    let sealer = Sealer::new(Some(DataKey { id: KeyId([4; 16]), key: [3; 32] }));
-    let key = DataKey { id: KeyId([4; 16]), key: [3; 32] };
-    let id = chunk_id(&secrets, FrameType::Rows, 0, mebibyte);
-    let seal = || sealer.seal(FrameType::Rows, id, false, mebibyte).expect("a chunk seals");
+/// Rows as a server sends them: one message each.
+fn messages(rows: &[Vec<u8>]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for row in rows {
+        let length = u32::try_from(row.len() + 4).expect("a row is short");
+        stream.push(b'd');
+        stream.extend(length.to_be_bytes());
+        stream.extend(row);
+    }
+    stream.extend(b"c\0\0\0\x04");
+    stream
+}
 
+fn secrets() -> Secrets {
+    Secrets { naming: [1; 32], cut: [2; 32] }
+}
+
+fn of_rows(criterion: &mut Criterion) {
+    let (secrets, rows) = (secrets(), rows());
+    let stream = messages(&rows);
+    let bytes: usize = rows.iter().map(Vec::len).sum();
     let mut group = criterion.benchmark_group("rows");
-    group.throughput(Throughput::Bytes(plain.len() as u64));
+    group.throughput(Throughput::Bytes(bytes as u64));
+    // With a copy into one vector, which a backup does without.
+    group.bench_function("split messages", |bencher| {
+        bencher.iter(|| copy_rows(RowEncoding::CopyText, black_box(&stream), PIECE).expect("COPY"));
+    });
     group.bench_function("cut", |bencher| {
         bencher.iter(|| {
             let mut cutter = Cutter::new(&secrets);
@@ -38,6 +62,17 @@ fn hot_loops(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+fn of_chunks(criterion: &mut Criterion) {
+    let (secrets, plain) = (secrets(), rows().concat());
+    let mebibyte = &plain[..1 << 20];
+    let key = DataKey { id: KeyId([4; 16]), key: [3; 32] };
+    let sealer = Sealer::new(Some(DataKey { id: KeyId([4; 16]), key: [3; 32] }));
+    let id = chunk_id(&secrets, FrameType::Rows, 0, mebibyte);
+    let seal = || sealer.seal(FrameType::Rows, id, false, mebibyte).expect("a chunk seals");
+    let frame = seal();
+    let header = FrameHeader::decode(&frame).expect("a frame decodes");
 
     let mut group = criterion.benchmark_group("chunk");
     group.throughput(Throughput::Bytes(mebibyte.len() as u64));
@@ -45,9 +80,7 @@ fn hot_loops(criterion: &mut Criterion) {
         bencher.iter(|| chunk_id(&secrets, FrameType::Rows, 0, black_box(mebibyte)));
     });
     group.bench_function("compress and seal", |bencher| bencher.iter(|| black_box(seal())));
-    let frame = seal();
-    let header = FrameHeader::decode(&frame).expect("a frame decodes");
-    group.bench_function("open", |bencher| {
+    group.bench_function("unseal and decompress", |bencher| {
         bencher.iter(|| {
             open(&header, &frame[HEADER_LEN..], Some(&key), Some(&secrets)).expect("a frame opens")
         });
@@ -55,9 +88,31 @@ fn hot_loops(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn beside(criterion: &mut Criterion) {
+    let plain = rows().concat();
+    let mebibyte = &plain[..1 << 20];
+    let mut compressor = zstd::bulk::Compressor::new(LEVEL).expect("zstd");
+    let mut decompressor = zstd::bulk::Decompressor::new().expect("zstd");
+    let small = compressor.compress(mebibyte).expect("zstd");
+    let mut copy = vec![0; mebibyte.len()];
+
+    let mut group = criterion.benchmark_group("beside");
+    group.throughput(Throughput::Bytes(mebibyte.len() as u64));
+    group.bench_function("copy memory", |bencher| {
+        bencher.iter(|| black_box(&mut copy).copy_from_slice(black_box(mebibyte)));
+    });
+    group.bench_function("zstd compress", |bencher| {
+        bencher.iter(|| compressor.compress(black_box(mebibyte)).expect("zstd"));
+    });
+    group.bench_function("zstd decompress", |bencher| {
+        bencher.iter(|| decompressor.decompress(black_box(&small), 1 << 20).expect("zstd"));
+    });
+    group.finish();
+}
+
 #[allow(missing_docs, reason = "criterion writes this function")]
 mod groups {
-    criterion::criterion_group!(hot_loops, super::hot_loops);
+    criterion::criterion_group!(hot_loops, super::of_rows, super::of_chunks, super::beside);
 }
 
 criterion_main!(groups::hot_loops);
