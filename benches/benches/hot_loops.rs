@@ -5,6 +5,7 @@
 use criterion::{Criterion, Throughput, criterion_main};
 use pgkeep_engine::postgres::fuzzing::copy_rows;
 use pgkeep_engine::seal::{Cutter, DataKey, Sealer, Secrets, chunk_id, open};
+use pgkeep_format::columns;
 use pgkeep_format::entry::RowEncoding;
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
 use pgkeep_format::id::KeyId;
@@ -64,6 +65,12 @@ fn of_rows(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Whole rows, about a mebibyte.
+fn mebibyte_of_rows(plain: &[u8]) -> &[u8] {
+    let end = plain[..1 << 20].iter().rposition(|byte| *byte == b'\n').expect("a row ends");
+    &plain[..=end]
+}
+
 fn of_chunks(criterion: &mut Criterion) {
     let (secrets, plain) = (secrets(), rows().concat());
     let mebibyte = &plain[..1 << 20];
@@ -71,6 +78,8 @@ fn of_chunks(criterion: &mut Criterion) {
     let sealer = Sealer::new(Some(DataKey { id: KeyId([4; 16]), key: [3; 32] }));
     let id = chunk_id(&secrets, FrameType::Rows, 0, mebibyte);
     let seal = || sealer.seal(FrameType::Rows, id, false, mebibyte).expect("a chunk seals");
+    let laid = columns::lay_out(mebibyte_of_rows(&plain)).expect("rows that are alike");
+    let laid_rows = mebibyte_of_rows(&plain).len();
     let frame = seal();
     let header = FrameHeader::decode(&frame).expect("a frame decodes");
 
@@ -78,6 +87,12 @@ fn of_chunks(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(mebibyte.len() as u64));
     group.bench_function("name", |bencher| {
         bencher.iter(|| chunk_id(&secrets, FrameType::Rows, 0, black_box(mebibyte)));
+    });
+    group.bench_function("lay out by columns", |bencher| {
+        bencher.iter(|| columns::lay_out(black_box(mebibyte_of_rows(&plain))));
+    });
+    group.bench_function("rows of columns", |bencher| {
+        bencher.iter(|| columns::rows_of(black_box(&laid), laid_rows).expect("columns"));
     });
     group.bench_function("compress and seal", |bencher| bencher.iter(|| black_box(seal())));
     group.bench_function("unseal and decompress", |bencher| {

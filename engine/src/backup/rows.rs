@@ -213,14 +213,13 @@ fn join_parts(parts: Vec<Option<CopiedTable>>) -> Result<CopiedTable> {
 /// worker would wait behind him, and he behind the coordinator: for ever.
 async fn may_read(wire: &mut WireSession, item: &Item) -> Result<bool> {
     let Some(table) = &item.lock else { return Ok(true) };
-    wire.execute("SAVEPOINT lock").await?;
-    let locked =
-        wire.execute(&format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT")).await;
-    match locked {
-        Ok(()) => {
-            wire.execute("RELEASE SAVEPOINT lock").await?;
-            Ok(true)
-        }
+    // In one round trip: with many small tables it is half of what they cost.
+    let lock = format!(
+        "SAVEPOINT lock; LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT; \
+         RELEASE SAVEPOINT lock"
+    );
+    match wire.execute(&lock).await {
+        Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::LockTimeout => {
             wire.execute("ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock").await?;
             Ok(false)
