@@ -55,12 +55,20 @@ pub struct Decision {
     pub keep: bool,
     /// Why, a few words each.
     pub reasons: Vec<String>,
+    /// Whether it is there only as the store does not let it go; a later run tries again.
+    pub is_retained: bool,
 }
 
 impl Decision {
     fn new(backup: &Backup, keep: bool, reason: &str) -> Self {
         let reasons = vec![reason.to_owned()];
-        Self { id: backup.clear.id, backup: Some(backup.clone()), keep, reasons }
+        Self {
+            id: backup.clear.id,
+            backup: Some(backup.clone()),
+            keep,
+            reasons,
+            is_retained: false,
+        }
     }
 }
 
@@ -75,14 +83,22 @@ pub async fn run(repository: &Repository, options: &ForgetOptions) -> Result<Vec
             .hint("Give one, such as: pgkeep forget --keep-daily 7 --keep-weekly 5 --dry-run")
             .hint("Or name the backups to forget."));
     }
-    let decisions = match options.names.is_empty() {
+    let mut decisions = match options.names.is_empty() {
         true => by_rule(repository, options).await?,
         false => by_name(repository, options).await?,
     };
     if !options.dry_run {
         // The oldest first: whoever stops in between has the newest.
-        for decision in decisions.iter().rev().filter(|decision| !decision.keep) {
-            repository.store().delete(&ObjectName::Backup(decision.id)).await?;
+        for decision in decisions.iter_mut().rev().filter(|decision| !decision.keep) {
+            match repository.store().delete(&ObjectName::Backup(decision.id)).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Retained => {
+                    tracing::info!("{error:?}");
+                    (decision.keep, decision.is_retained) = (true, true);
+                    decision.reasons.push("the store does not let it go".to_owned());
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(decisions)
@@ -97,7 +113,7 @@ async fn series(
     let (mut copies, mut decided) = (Vec::new(), Vec::new());
     for (id, error) in backups.unreadable {
         let reasons = vec![format!("cannot be read ({error})")];
-        decided.push(Decision { id, backup: None, keep: true, reasons });
+        decided.push(Decision { id, backup: None, keep: true, reasons, is_retained: false });
     }
     for backup in backups.good.into_iter().rev() {
         match backup.clear.kind {
@@ -213,7 +229,8 @@ async fn by_name(repository: &Repository, options: &ForgetOptions) -> Result<Vec
             Err(error) if error.is_of_store() => return Err(error),
             Err(_) => None,
         };
-        decisions.push(Decision { id, backup, keep: false, reasons: vec!["was named".to_owned()] });
+        let reasons = vec!["was named".to_owned()];
+        decisions.push(Decision { id, backup, keep: false, reasons, is_retained: false });
     }
     Ok(decisions)
 }

@@ -155,3 +155,14 @@ async fn without_a_rule_nothing_is_forgotten() {
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert_eq!(left(&fixture).await, ids);
 }
+
+#[tokio::test]
+async fn what_the_store_does_not_let_go_is_told_and_the_rest_is_forgotten() {
+    let (fixture, ids) = with_backups(&[1, 2, 3]).await;
+    let first = ObjectName::Backup(ids[0]);
+    let repository = fixture.open_where_it_stays(move |name| *name == first).await;
+    let decisions = run(&repository, &options(last(1))).await.unwrap();
+    let kept: Vec<_> = decisions.iter().map(|it| (it.id, it.keep, it.is_retained)).collect();
+    assert_eq!(kept, [(ids[2], true, false), (ids[1], false, false), (ids[0], true, true)]);
+    assert_eq!(left(&fixture).await, [ids[0], ids[2]]);
+}
