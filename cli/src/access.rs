@@ -1,11 +1,13 @@
 //! From what the user named to an open repository: the path, the store, the key files.
 
-use crate::args::{PlaceArgs, RepositoryArgs, WritingArgs};
+use crate::args::{ObjectArgs, PlaceArgs, RepositoryArgs, WritingArgs};
 use crate::environment::Environment;
 use crate::keyfiles::{self, KeyFile};
 use crate::output::Output;
 use pgkeep_engine::repository::{Access, Identity, Repository, WriterCredential, repository_id};
-use pgkeep_engine::store::{LocalStore, S3Address, S3Options, S3Store, SingleFile, Store};
+use pgkeep_engine::store::{
+    Limited, LocalStore, Rates, S3Address, S3Options, S3Store, SingleFile, Store, StoreReport,
+};
 use pgkeep_engine::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,11 +41,23 @@ impl Context {
             Error::new(ErrorKind::Usage, "no repository was named")
                 .hint("Name one: --repo DIR or --repo s3://BUCKET/PREFIX, or set PGKEEP_REPO.")
         })?;
+        let rates = Rates {
+            upload: args.limit_upload.or(self.environment.limit_upload()?),
+            download: args.limit_download.or(self.environment.limit_download()?),
+        };
         let address = path.to_str().map(S3Address::parse).transpose()?.flatten();
-        let Some(address) = address else { return Ok(Place::Path(path)) };
+        let Some(address) = address else {
+            if args.objects != ObjectArgs::default() {
+                let message = "only a bucket has storage classes, encryption of its own and locks";
+                return Err(Error::new(ErrorKind::Usage, message));
+            }
+            return Ok(Place { at: At::Path(path), rates });
+        };
+        let objects = self.environment.objects(&args.objects)?.options()?;
         let ca_file = args.ca_file.clone().or_else(|| self.environment.ca_file.clone());
         let (endpoint, region) = (args.endpoint.clone(), args.region.clone());
-        Ok(Place::Bucket(address, S3Options { endpoint, region, ca_file }))
+        let options = S3Options { endpoint, region, ca_file, rates, objects };
+        Ok(Place { at: At::Bucket(address, options), rates })
     }
 
     /// Opens what the options name, with the identity that they or the defaults give.
@@ -205,9 +219,15 @@ impl Context {
     }
 }
 
-/// Where a repository lies.
+/// Where a repository lies, and how fast it may be written and read.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
+pub(crate) struct Place {
+    at: At,
+    rates: Rates,
+}
+
+#[derive(Debug, Clone)]
+enum At {
     /// A directory, or a single file that holds one.
     Path(PathBuf),
     /// A bucket.
@@ -217,9 +237,9 @@ pub(crate) enum Place {
 impl Place {
     /// The directory, where it is no bucket.
     pub(crate) fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Path(path) => Some(path),
-            Self::Bucket(..) => None,
+        match &self.at {
+            At::Path(path) => Some(path),
+            At::Bucket(..) => None,
         }
     }
 
@@ -228,30 +248,43 @@ impl Place {
     /// # Errors
     /// [`ErrorKind::NoRepository`] when there is none.
     pub(crate) async fn open(&self) -> Result<Arc<dyn Store>> {
-        Ok(match self {
-            Self::Path(path) if path.is_file() => Arc::new(SingleFile::open(path)?),
-            Self::Path(path) => Arc::new(LocalStore::open(path)?),
-            Self::Bucket(address, options) => Arc::new(S3Store::open(address, options).await?),
+        Ok(match &self.at {
+            At::Path(path) if path.is_file() => self.limited(Arc::new(SingleFile::open(path)?)),
+            At::Path(path) => self.limited(Arc::new(LocalStore::open(path)?)),
+            At::Bucket(address, options) => self.bucket(S3Store::open(address, options).await?),
         })
     }
 
-    /// Makes an empty store there.
+    /// Makes an empty store there; tells what it was found to do where that is not known.
     ///
     /// # Errors
-    /// As [`LocalStore::create`] and [`S3Store::create`].
-    pub(crate) async fn create(&self) -> Result<Arc<dyn Store>> {
-        Ok(match self {
-            Self::Path(path) => Arc::new(LocalStore::create(path)?),
-            Self::Bucket(address, options) => Arc::new(S3Store::create(address, options).await?),
+    /// As [`LocalStore::create`], [`S3Store::create`] and [`S3Store::probe`].
+    pub(crate) async fn create(&self) -> Result<(Arc<dyn Store>, Option<StoreReport>)> {
+        Ok(match &self.at {
+            At::Path(path) => (self.limited(Arc::new(LocalStore::create(path)?)), None),
+            At::Bucket(address, options) => {
+                let store = S3Store::create(address, options).await?;
+                let report = store.probe().await?;
+                (self.bucket(store), Some(report))
+            }
         })
+    }
+
+    fn limited(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        Limited::wrap(store, self.rates)
+    }
+
+    /// A bucket sends a pack at once when it is whole, and so keeps to the rate itself.
+    fn bucket(&self, store: S3Store) -> Arc<dyn Store> {
+        Limited::wrap(Arc::new(store), Rates { upload: None, ..self.rates })
     }
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Path(path) => path.display().fmt(f),
-            Self::Bucket(address, _) => address.fmt(f),
+        match &self.at {
+            At::Path(path) => path.display().fmt(f),
+            At::Bucket(address, _) => address.fmt(f),
         }
     }
 }

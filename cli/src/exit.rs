@@ -76,6 +76,7 @@ pub(crate) const fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::Store => "store",
         ErrorKind::StoreUnavailable => "store_unavailable",
         ErrorKind::StoreFull => "store_full",
+        ErrorKind::Retained => "retained",
         ErrorKind::Connection => "connection",
         ErrorKind::Authentication => "authentication",
         ErrorKind::Server => "server",

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     StoreUnavailable,
     /// The store has no room left.
     StoreFull,
+    /// The store does not let an object go: its time is not over, or a policy forbids it.
+    Retained,
     /// The server could not be reached or the connection broke.
     Connection,
     /// The server refused who we are.

@@ -1,18 +1,21 @@
 //! Repositories in memory and backups without a server, for tests of what looks at many of them.
 
-use crate::Result;
 use crate::repository::{
     Access, ChunkReader, FinishedBackup, Identity, InitOptions, NewFrame, Packer, Repository,
     WriterCredential, init,
 };
 use crate::seal::{Sealer, chunk_id, random, series_id};
-use crate::store::{MemoryStore, Store};
+use crate::store::{MemoryStore, Store, StoredObject, Upload};
+use crate::{Error, ErrorKind, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::{BackupId, ChunkId, ObjectId, SeriesId};
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
-use pgkeep_format::name::Work;
+use pgkeep_format::name::{ObjectName, Work};
 use pgkeep_format::segment;
 use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A repository in memory with its keys.
@@ -50,6 +53,15 @@ impl Fixture {
         self.open_in(store, access).await
     }
 
+    /// As [`Fixture::open_to_write`], where the store does not let go what `stays`.
+    pub(crate) async fn open_where_it_stays(
+        &self,
+        stays: impl Fn(&ObjectName) -> bool + Send + Sync + 'static,
+    ) -> Repository {
+        let keeping = Keeping { store: self.store.clone(), stays: Box::new(stays) };
+        self.open_to_write_in(Arc::new(keeping)).await
+    }
+
     async fn open_in(&self, store: Arc<dyn Store>, access: Access) -> Repository {
         Repository::open(store, access).await.unwrap()
     }
@@ -69,6 +81,48 @@ impl Fixture {
             chunks.push(reader.read(&reference.id, FrameType::Rows).await?.plain.to_vec());
         }
         Ok(chunks)
+    }
+}
+
+/// A store that lets nothing go of which it is told that it stays.
+struct Keeping {
+    store: MemoryStore,
+    stays: Box<dyn Fn(&ObjectName) -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Keeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+#[async_trait]
+impl Store for Keeping {
+    fn location(&self) -> String {
+        self.store.location()
+    }
+
+    async fn create(&self, name: &ObjectName) -> Result<Box<dyn Upload>> {
+        self.store.create(name).await
+    }
+
+    async fn read(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes> {
+        self.store.read(name, range).await
+    }
+
+    async fn len(&self, name: &ObjectName) -> Result<Option<u64>> {
+        self.store.len(name).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>> {
+        self.store.list(prefix).await
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        match (self.stays)(name) {
+            true => Err(Error::new(ErrorKind::Retained, "its time is not over")),
+            false => self.store.delete(name).await,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Repositories in a bucket: all that a directory does, and what can be wrong with a bucket.
 
 use crate::moments::{catch_up, dedicated_with, tables};
-use crate::{pgkeep, platform, repository_in};
+use crate::{pgkeep, platform, repository, repository_in};
 use pgkeep_tests::{Bucket, Outcome, Server};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -101,4 +101,41 @@ fn a_bucket_is_found_by_options_and_by_its_own_variable() {
     let list = ["list", "--json"].iter().chain(&options).copied();
     let listed = run_with(&variables, &list.collect::<Vec<_>>()).ok().json();
     assert_eq!(listed["location"], "s3://backups");
+}
+
+#[test]
+fn no_more_is_written_and_read_than_the_limits_say() {
+    let source = Server::shared(18).database();
+    // What no codec makes smaller: 3 MB.
+    source.query(
+        "CREATE TABLE noise AS SELECT i, decode(string_agg(md5(random()::text), ''), 'hex') AS v
+         FROM generate_series(1, 300) i, generate_series(1, 640) j GROUP BY i",
+    );
+    let bucket = Bucket::start();
+    for repository in [repository(), repository_in(&bucket)] {
+        let took = |run: &mut dyn FnMut()| {
+            let begun = Instant::now();
+            run();
+            begun.elapsed().as_secs_f64()
+        };
+        let mut added = 0.0;
+        let writing = took(&mut || {
+            let limit = ["--limit-upload", "1M", "-j", "2"];
+            added = repository.backup(&source.uri(), &limit)["added_bytes"].as_f64().unwrap();
+        });
+        let megabytes = added / f64::from(1 << 20);
+        assert!(megabytes > 2.9, "{megabytes}");
+        assert!(writing >= megabytes - 0.25, "{megabytes} MiB were written in {writing} s");
+        let copy = source.server().database();
+        let reading = took(&mut || {
+            let mut command = repository.command();
+            command.args(["restore", "-q", "-d", &copy.uri()]);
+            let _ = Outcome::of(command.env("PGKEEP_LIMIT_DOWNLOAD", "1500K")).ok();
+        });
+        assert!(reading >= 2.9 / 1.5 - 0.25, "{reading}");
+        source.assert_same_rows(&copy);
+        println!("{megabytes:.2} MiB: written in {writing:.2} s, read in {reading:.2} s");
+    }
+    let run = repository().run(["list", "--limit-download", "fast"]).code(2);
+    assert!(run.stderr.contains("such as 500K or 10M"), "{}", run.stderr);
 }

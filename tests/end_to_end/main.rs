@@ -13,6 +13,7 @@ mod connections;
 mod consistency;
 mod damage;
 mod definitions;
+mod distributed;
 mod encodings;
 mod export;
 mod export_archive;
@@ -26,12 +27,14 @@ mod interruption;
 mod keeping;
 mod kinds;
 mod listing;
+mod locks;
 mod logins;
 mod lying_server;
 mod managed;
 mod moments;
 mod odd_rows;
 mod oracle;
+mod policies;
 mod random_rows;
 mod refusals;
 mod regression;
@@ -71,7 +74,7 @@ fn repository() -> Repository {
 
 /// A new repository in a bucket.
 fn repository_in(bucket: &Bucket) -> Repository {
-    Repository::init_in(&pgkeep(), bucket)
+    Repository::init_in(&pgkeep(), &bucket.access(), "shop", &[])
 }
 
 /// A database with the platform in it; scale 1 is a million rows.

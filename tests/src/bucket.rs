@@ -1,6 +1,7 @@
 //! An S3 server of a test's own over a directory, which can be killed and comes back with what it
 //! had. `make tools` installs it.
 
+use crate::s3_access::{BUCKET, S3Access};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,6 @@ use std::time::{Duration, Instant};
 
 const KEY: &str = "test-key";
 const SECRET: &str = "test-secret";
-const NAME: &str = "backups";
 
 /// How long a server may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -29,50 +29,40 @@ impl Bucket {
     #[must_use]
     pub fn start() -> Self {
         let root = tempfile::tempdir().expect("a directory for a bucket");
-        std::fs::create_dir(root.path().join(NAME)).expect("a bucket");
+        std::fs::create_dir(root.path().join(BUCKET)).expect("a bucket");
         let mut bucket = Self { root, port: crate::server::free_port(), server: None };
         bucket.restart();
         bucket
     }
 
+    /// The way to the bucket.
+    #[must_use]
+    pub fn access(&self) -> S3Access {
+        S3Access { port: self.port, key: KEY.to_owned(), secret: SECRET.to_owned() }
+    }
+
     /// The address of a place in the bucket, for `--repo`.
     #[must_use]
     pub fn address(&self, prefix: &str) -> String {
-        format!("s3://{NAME}/{prefix}")
+        self.access().address(prefix)
     }
 
     /// The endpoint of the server.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The directory that holds the objects of the bucket.
-    #[must_use]
-    pub fn directory(&self) -> PathBuf {
-        self.root.path().join(NAME)
+        self.access().endpoint()
     }
 
     /// Variables of the environment that lead to the server.
     #[must_use]
     pub fn variables(&self) -> Vec<(String, String)> {
-        let pairs = [
-            ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
-            ("AWS_ENDPOINT_URL", self.endpoint()),
-            // Nothing else is asked, neither files nor a machine's own service.
-            ("AWS_REGION", "test".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
-            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
-        ];
-        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
+        self.access().variables()
     }
 
-    /// The key and its secret.
+    /// The directory that holds the objects of the bucket.
     #[must_use]
-    pub fn credentials(&self) -> (&'static str, &'static str) {
-        (KEY, SECRET)
+    pub fn directory(&self) -> PathBuf {
+        self.root.path().join(BUCKET)
     }
 
     /// Kills the server with SIGKILL.

@@ -20,15 +20,21 @@ mod bucket;
 mod certificates;
 mod database;
 mod digest;
+mod garage;
 pub mod liar;
+mod moto;
 mod pgkeep;
+mod s3_access;
 mod server;
 
 pub use bucket::Bucket;
 pub use certificates::Certificates;
 pub use database::{Database, assert_same_text};
 pub use digest::Digest;
+pub use garage::{Garage, NODES};
+pub use moto::Moto;
 pub use pgkeep::{Outcome, Pgkeep, Repository};
+pub use s3_access::S3Access;
 pub use server::{Dedicated, MAJORS, Server};
 
 use std::path::PathBuf;

@@ -146,12 +146,22 @@ impl Repository {
         place.made(arguments)
     }
 
-    /// Makes one in a bucket.
+    /// Makes one in a bucket, below a prefix, with more arguments.
     #[must_use]
-    pub fn init_in(pgkeep: &Pgkeep, bucket: &crate::Bucket) -> Self {
+    pub fn init_in(
+        pgkeep: &Pgkeep,
+        bucket: &crate::S3Access,
+        prefix: &str,
+        arguments: &[&str],
+    ) -> Self {
         let home = tempfile::tempdir().expect("a home for the repository");
-        let (address, variables) = (Some(bucket.address("shop")), bucket.variables());
-        Self { pgkeep: pgkeep.clone(), home, address, variables }.made(&[])
+        let (address, variables) = (Some(bucket.address(prefix)), bucket.variables());
+        Self { pgkeep: pgkeep.clone(), home, address, variables }.made(arguments)
+    }
+
+    /// From now on goes another way to its bucket: another server, or as somebody else.
+    pub fn go_by(&mut self, bucket: &crate::S3Access) {
+        self.variables = bucket.variables();
     }
 
     fn made(self, arguments: &[&str]) -> Self {
@@ -213,6 +223,12 @@ impl Repository {
     #[track_caller]
     pub fn prune(&self, arguments: &[&str]) -> Value {
         self.run(["prune", "--json"].iter().chain(arguments)).ok().json()
+    }
+
+    /// Runs the program as a host that has the writer credential and not the identity.
+    #[must_use]
+    pub fn run_without_identity(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(self.command().env_remove("PGKEEP_IDENTITY").args(arguments))
     }
 
     /// The bytes of all files of the repository together.

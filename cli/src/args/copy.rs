@@ -1,6 +1,6 @@
 //! `pgkeep copy`.
 
-use super::{PlaceArgs, WritingArgs};
+use super::{ObjectArgs, PlaceArgs, WritingArgs};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -53,9 +53,12 @@ pub(crate) struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// Where the source lies.
-    pub(crate) fn place(&self) -> PlaceArgs {
+    /// Where the source lies, read as fast as the target may be.
+    pub(crate) fn place(&self, target: &PlaceArgs) -> PlaceArgs {
         PlaceArgs {
+            limit_upload: None,
+            objects: ObjectArgs::default(),
+            limit_download: target.limit_download,
             repo: Some(self.from.clone()),
             endpoint: self.from_endpoint.clone(),
             region: self.from_region.clone(),

@@ -34,12 +34,13 @@ pub(crate) use init::InitArgs;
 pub(crate) use inspect::{ListArgs, LsArgs, ShowArgs};
 pub(crate) use keeping::{ForgetArgs, PruneArgs};
 pub(crate) use repair::{RepairArgs, Repaired};
-pub(crate) use repository::{PlaceArgs, RepositoryArgs, WritingArgs};
+pub(crate) use repository::{ObjectArgs, PlaceArgs, RepositoryArgs, WritingArgs};
 pub(crate) use restore::{MomentArgs, RestoreArgs};
 pub(crate) use rights::{KeyAction, KeyArgs, WriterAction, WriterArgs};
 pub(crate) use selection::{PartSelectionArgs, SelectionArgs, UseListArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use stream::{Keyless, MarkArgs, SetupArgs, StreamArgs, TeardownArgs};
+pub(crate) use values::{days, lock_mode, rate, sse};
 pub(crate) use verify::VerifyArgs;
 
 use clap::{ArgAction, Args, Parser, Subcommand};

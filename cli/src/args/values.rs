@@ -1,12 +1,14 @@
 //! Values that clap reads for several commands: durations, pairs.
 
+use super::repository::Sse;
 use pgkeep_engine::catalog::Provider;
 use pgkeep_engine::export::RestrictKey;
 use pgkeep_engine::forget::TagRule;
 use pgkeep_engine::history::Condition;
+use pgkeep_engine::store::{LockMode, RATE_MIN};
 use pgkeep_format::entry::Section;
 use pgkeep_format::id::PackId;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 /// Reads a duration as PostgreSQL's settings are written: a whole number, then `ms`, `s`,
@@ -201,6 +203,53 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(expected)
 }
 
+/// Reads a rate: bytes a second as [`bytes`] reads them, or with `K`, `M` or `G` as restic's users
+/// write them, which are 1024 times each other too.
+pub(crate) fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let expected = || "expected a rate such as 500K or 10M, in bytes a second".to_owned();
+    let text = text.trim();
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let spelled = match number.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
+        Some(alone) => {
+            let unit = number[alone.len()..].to_ascii_uppercase();
+            bytes(&format!("{alone}{unit}iB"))
+        }
+        None => bytes(number),
+    };
+    let rate = spelled.map_err(|_| expected())?;
+    if rate < RATE_MIN {
+        return Err(format!("expected a rate of {RATE_MIN} bytes a second or more"));
+    }
+    NonZeroU64::new(rate).ok_or_else(expected)
+}
+
+/// Reads how a store encrypts, by the names that S3 has for it.
+pub(crate) fn sse(text: &str) -> Result<Sse, String> {
+    match text {
+        "AES256" => Ok(Sse::Aes256),
+        "aws:kms" => Ok(Sse::Kms),
+        _ => Err("expected AES256 or aws:kms".to_owned()),
+    }
+}
+
+/// Reads the mode of a lock, by the names that S3 has for it.
+pub(crate) fn lock_mode(text: &str) -> Result<LockMode, String> {
+    match text {
+        "GOVERNANCE" => Ok(LockMode::Governance),
+        "COMPLIANCE" => Ok(LockMode::Compliance),
+        _ => Err("expected GOVERNANCE or COMPLIANCE".to_owned()),
+    }
+}
+
+/// Reads a number of days that a lock may hold.
+pub(crate) fn days(text: &str) -> Result<NonZeroU32, String> {
+    let days = text.parse().ok().filter(|days: &NonZeroU32| days.get() <= LOCK_DAYS_MAX);
+    days.ok_or_else(|| format!("expected a number of days from 1 to {LOCK_DAYS_MAX}"))
+}
+
+/// A hundred years; stores take no longer time.
+const LOCK_DAYS_MAX: u32 = 36_500;
+
 /// Reads a time as PostgreSQL writes it or as RFC 3339 does, to microseconds since 1970 UTC; of
 /// this machine's zone where none is said.
 pub(super) fn time(text: &str) -> Result<i64, String> {
@@ -316,6 +365,24 @@ mod tests {
         assert_eq!(rename("app=app_old"), Ok(("app".into(), "app_old".into())));
         for text in ["app", "app=", "=app"] {
             assert!(rename(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_bytes_a_second() {
+        let read = |text| rate(text).map(NonZeroU64::get);
+        for (text, expected) in [
+            ("500K", 500 << 10),
+            ("500k", 500 << 10),
+            ("10M", 10 << 20),
+            ("10MiB", 10 << 20),
+            ("1G/s", 1 << 30),
+            ("4096", 4096),
+        ] {
+            assert_eq!(read(text), Ok(expected), "{text}");
+        }
+        for text in ["", "0", "M", "1.5M", "-1M", "10 parsecs", "100", "99999999999G"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

@@ -39,7 +39,7 @@ struct FailedSummary {
 
 /// Copies backups.
 pub(super) async fn run(context: &Context, args: &CopyArgs) -> Result<Exit> {
-    let place = context.place(&args.source.place())?;
+    let place = context.place(&args.source.place(&args.repository.place))?;
     let identity = args.source.from_identity.as_deref();
     let from = context.open_place_for_reading(&place, identity, Reads::Sealed).await?;
     let to = context.open_for_writing(&args.repository).await?;

@@ -15,6 +15,7 @@ struct Forgotten {
     dry_run: bool,
     kept: u64,
     forgotten: u64,
+    retained: u64,
     backups: Vec<DecisionView>,
     streams: Vec<StreamView>,
 }
@@ -96,14 +97,22 @@ pub(super) async fn run(context: &Context, args: &ForgetArgs) -> Result<Exit> {
         dry_run: args.dry_run,
         kept,
         forgotten: decisions.backups.len() as u64 - kept,
+        retained: decisions.retained(),
         backups: decisions.backups.iter().map(DecisionView::of).collect(),
         streams: decisions.streams.iter().map(StreamView::of).collect(),
     };
     context.output.document(&forgotten, text)?;
     if !context.output.is_json() {
         context.output.note(&note(&forgotten));
+        if forgotten.retained > 0 {
+            let retained = counted(forgotten.retained, "object");
+            context.output.warning(&format!(
+                "the store does not let {retained} go: locks are not over, or these credentials may \
+                 not remove; forget again later"
+            ));
+        }
     }
-    Ok(Exit::Done)
+    Ok(Exit::done_with(usize::from(forgotten.retained > 0)))
 }
 
 fn note(forgotten: &Forgotten) -> String {

@@ -7,10 +7,40 @@ use crate::exit::Exit;
 use crate::keyfiles::{KeyFile, Reserved, refuse_inside};
 use pgkeep_engine::repository::{InitOptions, Initialized, init};
 use pgkeep_engine::seal::validate_recipient;
+use pgkeep_engine::store::{Found, StoreReport};
 use pgkeep_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+#[derive(Debug, Serialize)]
+struct StoreView {
+    conditional_writes: &'static str,
+    checksums: &'static str,
+    ranged_reads: &'static str,
+    removes: &'static str,
+    object_lock: &'static str,
+}
+
+impl From<StoreReport> for StoreView {
+    fn from(report: StoreReport) -> Self {
+        Self {
+            conditional_writes: found(report.conditional_writes),
+            checksums: found(report.checksums),
+            ranged_reads: found(report.ranged_reads),
+            removes: found(report.removes),
+            object_lock: found(report.object_lock),
+        }
+    }
+}
+
+const fn found(found: Found) -> &'static str {
+    match found {
+        Found::Yes => "yes",
+        Found::No => "no",
+        Found::Refused => "refused",
+    }
+}
 
 #[derive(Debug, Serialize)]
 struct Made {
@@ -20,6 +50,8 @@ struct Made {
     recipients: Vec<String>,
     identity_file: String,
     writer_file: String,
+    /// What a bucket was found to do.
+    store: Option<StoreView>,
     #[serde(skip)]
     made_identity: bool,
 }
@@ -34,13 +66,13 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit> {
     let identity_place = identity_place(args.identity_out.as_deref(), key_directory)?;
     args.recipients.iter().try_for_each(|recipient| validate_recipient(recipient))?;
     let name = identity_place.name.as_deref().unwrap_or("REPOSITORY-ID.identity");
-    if let Place::Path(path) = &place {
+    if let Some(path) = place.directory() {
         refuse_inside(path, &identity_place.directory.join(name))?;
         refuse_inside(path, &key_directory.join("REPOSITORY-ID.writer"))?;
     }
     let identity_file = Reserved::open(KeyFile::Identity, &identity_place.directory)?;
     let writer_file = Reserved::open(KeyFile::Writer, key_directory)?;
-    let store = place.create().await?;
+    let (store, report) = place.create().await?;
     let options = InitOptions {
         recipients: args.recipients.clone(),
         encrypted: !args.no_encryption,
@@ -56,6 +88,7 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> Result<Exit> {
         recipients: made.recipients,
         identity_file: identity_path.display().to_string(),
         writer_file: writer_path.display().to_string(),
+        store: report.map(StoreView::from),
         made_identity: made.made_identity,
     };
     if context.output.is_json() {
@@ -130,6 +163,19 @@ fn text(made: &Made) -> String {
         "\n  identity           {}\n  writer credential  {}\n\n",
         made.identity_file, made.writer_file
     );
+    if let Some(store) = &made.store {
+        let _infallible = write!(
+            text,
+            "Of the store it was found, where nothing but ranged reads is relied upon:\n\
+             \n  conditional writes {}\n  checks checksums   {}\n  ranged reads       {}\n  \
+             removes for good   {}\n  object locks       {}\n\n",
+            store.conditional_writes,
+            store.checksums,
+            store.ranged_reads,
+            store.removes,
+            store.object_lock,
+        );
+    }
     text.push_str(match (made.encrypted, made.made_identity) {
         (true, true) => {
             "Without the identity nothing in this repository can ever be read.\n\

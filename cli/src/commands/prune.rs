@@ -22,6 +22,8 @@ struct Summary {
     waiting_packs: u64,
     waiting_for_writers: u64,
     dead_writers: u64,
+    retained_packs: u64,
+    retained_bytes: u64,
     live_bytes: u64,
     unused_bytes: u64,
     problems: Vec<ProblemView>,
@@ -51,9 +53,12 @@ pub(super) async fn run(context: &Context, args: &PruneArgs) -> Result<Exit> {
         for problem in &summary.problems {
             context.output.warning(&format!("pack {} stays: {}", problem.pack, problem.message));
         }
+        if summary.retained_packs > 0 {
+            context.output.warning(&retained(&summary));
+        }
     }
     context.output.summary(&summary, text)?;
-    Ok(Exit::done_with(summary.problems.len()))
+    Ok(Exit::done_with(summary.problems.len() + usize::from(summary.retained_packs > 0)))
 }
 
 fn summary(repository: String, dry_run: bool, report: PruneReport) -> Summary {
@@ -69,12 +74,23 @@ fn summary(repository: String, dry_run: bool, report: PruneReport) -> Summary {
         waiting_packs: report.waiting_packs,
         waiting_for_writers: report.waiting_for,
         dead_writers: report.dead_writers,
+        retained_packs: report.retained_packs,
+        retained_bytes: report.retained_bytes,
         live_bytes: report.live_bytes,
         unused_bytes: report.unused_bytes,
         problems: problems
             .map(|(pack, message)| ProblemView { pack: pack.to_string(), message })
             .collect(),
     }
+}
+
+fn retained(summary: &Summary) -> String {
+    format!(
+        "the store does not let {} go, {}: their locks are not over, or these credentials may not \
+         remove; a later prune tries again",
+        counted(summary.retained_packs, "pack"),
+        bytes(summary.retained_bytes),
+    )
 }
 
 fn text(summary: &Summary) -> String {

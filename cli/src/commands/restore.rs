@@ -5,8 +5,8 @@ use super::connect;
 use super::entry_list;
 use super::moment;
 use super::view::{MissingSummary, SHORT_ID_LEN, lsn};
-use crate::access::{Context, Place, Reads};
-use crate::args::RestoreArgs;
+use crate::access::{Context, Reads};
+use crate::args::{PlaceArgs, RestoreArgs};
 use crate::exit::Exit;
 use crate::output::{Labels, Running, bytes, counted, duration, local_time, printable, rfc3339};
 use pgkeep_engine::fold::Recovery;
@@ -100,8 +100,10 @@ pub(super) async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit> {
     let identity = args.repository.identity.as_deref();
     let repository = match &args.file {
         Some(file) => {
-            let file = Place::Path(file.clone());
-            let repository = context.open_place_for_reading(&file, identity, Reads::Sealed).await?;
+            let asked = args.repository.place.clone();
+            let place = context.place(&PlaceArgs { repo: Some(file.clone()), ..asked })?;
+            let repository =
+                context.open_place_for_reading(&place, identity, Reads::Sealed).await?;
             repository.expect(&args.repository.expected).await?;
             repository
         }

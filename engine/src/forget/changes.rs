@@ -8,7 +8,7 @@
 //! them a backup joins, not to the last transaction: so between the backup and the cut there is
 //! another join point, which a day of WAL separates from it.
 
-use super::Decision;
+use super::{Decision, remove};
 use crate::Result;
 use crate::fold::{Chain, Run, chains, database_of_stream, name_of};
 use crate::repository::{Backup, Repository};
@@ -32,6 +32,8 @@ pub struct StreamDecision {
     pub forgotten: u64,
     /// Segments that stay.
     pub kept: u64,
+    /// Those of them that were to go, and that the store does not let go yet.
+    pub retained: u64,
     /// Why, a few words.
     pub reason: String,
     /// What goes, in the order in which it goes.
@@ -66,6 +68,7 @@ pub(super) async fn decide(
             begins: [first.begin.last; 2],
             forgotten: 0,
             kept: 0,
+            retained: 0,
             reason: String::new(),
             names: Vec::new(),
         };
@@ -90,9 +93,18 @@ pub(super) async fn decide(
 ///
 /// # Errors
 /// What the store gives.
-pub(super) async fn remove(repository: &Repository, decisions: &[StreamDecision]) -> Result<()> {
-    for name in decisions.iter().flat_map(|decision| &decision.names) {
-        repository.store().delete(&ObjectName::Segment(*name)).await?;
+pub(super) async fn remove_all(
+    repository: &Repository,
+    decisions: &mut [StreamDecision],
+) -> Result<()> {
+    for decision in decisions {
+        for name in &decision.names {
+            if !remove(repository, &ObjectName::Segment(*name)).await? {
+                decision.retained += 1;
+                decision.forgotten -= 1;
+                decision.kept += 1;
+            }
+        }
     }
     Ok(())
 }

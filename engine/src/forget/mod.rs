@@ -62,12 +62,20 @@ pub struct Decision {
     pub keep: bool,
     /// Why, a few words each.
     pub reasons: Vec<String>,
+    /// Whether it is there only as the store does not let it go; a later run tries again.
+    pub is_retained: bool,
 }
 
 impl Decision {
     fn new(backup: &Backup, keep: bool, reason: &str) -> Self {
         let reasons = vec![reason.to_owned()];
-        Self { id: backup.clear.id, backup: Some(backup.clone()), keep, reasons }
+        Self {
+            id: backup.clear.id,
+            backup: Some(backup.clone()),
+            keep,
+            reasons,
+            is_retained: false,
+        }
     }
 }
 
@@ -78,6 +86,15 @@ pub struct Decisions {
     pub backups: Vec<Decision>,
     /// Of each change stream.
     pub streams: Vec<StreamDecision>,
+}
+
+impl Decisions {
+    /// How many objects were to go that the store does not let go yet.
+    #[must_use]
+    pub fn retained(&self) -> u64 {
+        let backups = self.backups.iter().filter(|backup| backup.is_retained).count() as u64;
+        backups + self.streams.iter().map(|stream| stream.retained).sum::<u64>()
+    }
 }
 
 /// Forgets backups, and by rule the changes that none of the kept ones needs; returns what was
@@ -92,7 +109,7 @@ pub async fn run(repository: &Repository, options: &ForgetOptions) -> Result<Dec
             .hint("Give one, such as: pgkeep forget --keep-daily 7 --keep-weekly 5 --dry-run")
             .hint("Or name the backups to forget."));
     }
-    let decisions = match options.names.is_empty() {
+    let mut decisions = match options.names.is_empty() {
         true => {
             let mut backups = by_rule(repository, options).await?;
             let streams = changes::decide(repository, &backups, options.changes).await?;
@@ -103,12 +120,27 @@ pub async fn run(repository: &Repository, options: &ForgetOptions) -> Result<Dec
     };
     if !options.dry_run {
         // The oldest first: whoever stops in between has the newest.
-        for decision in decisions.backups.iter().rev().filter(|decision| !decision.keep) {
-            repository.store().delete(&ObjectName::Backup(decision.id)).await?;
+        for decision in decisions.backups.iter_mut().rev().filter(|decision| !decision.keep) {
+            if !remove(repository, &ObjectName::Backup(decision.id)).await? {
+                (decision.keep, decision.is_retained) = (true, true);
+                decision.reasons.push("the store does not let it go".to_owned());
+            }
         }
-        changes::remove(repository, &decisions.streams).await?;
+        changes::remove_all(repository, &mut decisions.streams).await?;
     }
     Ok(decisions)
+}
+
+/// Removes an object; says no where the store keeps it for a time that is not over.
+async fn remove(repository: &Repository, name: &ObjectName) -> Result<bool> {
+    match repository.store().delete(name).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Retained => {
+            tracing::info!("{error:?}");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// All logical backups by series, newest first; and those that no rule judges, decided.
@@ -120,7 +152,7 @@ async fn series(
     let (mut copies, mut decided) = (Vec::new(), Vec::new());
     for (id, error) in backups.unreadable {
         let reasons = vec![format!("cannot be read ({error})")];
-        decided.push(Decision { id, backup: None, keep: true, reasons });
+        decided.push(Decision { id, backup: None, keep: true, reasons, is_retained: false });
     }
     for backup in backups.good.into_iter().rev() {
         match backup.clear.kind {
@@ -250,7 +282,8 @@ async fn by_name(repository: &Repository, options: &ForgetOptions) -> Result<Vec
             Err(error) if error.is_of_store() => return Err(error),
             Err(_) => None,
         };
-        decisions.push(Decision { id, backup, keep: false, reasons: vec!["was named".to_owned()] });
+        let reasons = vec!["was named".to_owned()];
+        decisions.push(Decision { id, backup, keep: false, reasons, is_retained: false });
     }
     Ok(decisions)
 }

@@ -269,3 +269,27 @@ async fn what_a_forget_left_that_was_stopped_goes_with_the_next() {
     });
     assert_eq!(cut(&fixture, &options(last(1))).await, (40, 5));
 }
+
+#[tokio::test]
+async fn what_the_store_does_not_let_go_is_told_and_the_rest_is_forgotten() {
+    let (fixture, ids) = with_backups(&[1, 2, 3]).await;
+    let first = ObjectName::Backup(ids[0]);
+    let repository = fixture.open_where_it_stays(move |name| *name == first).await;
+    let decisions = run(&repository, &options(last(1))).await.unwrap().backups;
+    let kept: Vec<_> = decisions.iter().map(|it| (it.id, it.keep, it.is_retained)).collect();
+    assert_eq!(kept, [(ids[2], true, false), (ids[1], false, false), (ids[0], true, true)]);
+    assert_eq!(left(&fixture).await, [ids[0], ids[2]]);
+}
+
+#[tokio::test]
+async fn segments_that_the_store_does_not_let_go_are_told_and_the_others_go() {
+    let fixture = Fixture::new().await;
+    stream(&fixture, &[20, 40, 60, 80]).await;
+    backup_at(&fixture, 65).await;
+    let stays = |name: &ObjectName| matches!(name, ObjectName::Segment(it) if it.last == 10);
+    let repository = fixture.open_where_it_stays(stays).await;
+    let decided = run(&repository, &options(last(1))).await.unwrap();
+    let stream = &decided.streams[0];
+    assert_eq!((stream.forgotten, stream.retained, decided.retained()), (5, 1, 1));
+    assert_eq!(cut(&fixture, &options(last(1))).await, (40, 1));
+}

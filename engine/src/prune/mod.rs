@@ -61,6 +61,10 @@ pub struct PruneReport {
     pub removed_packs: u64,
     /// Their bytes.
     pub removed_bytes: u64,
+    /// Packs that the store does not let go, or the indexes that name them; a later prune tries again.
+    pub retained_packs: u64,
+    /// Their bytes.
+    pub retained_bytes: u64,
     /// Packs whose needed chunks were copied into new ones.
     pub repacked_packs: u64,
     /// Bytes that were copied.

@@ -1,5 +1,9 @@
 //! Removes what is on lists that wait for nobody any more, after one more look: what a backup
 //! needs by now stays.
+//!
+//! What the store does not let go stays on its list, which stays too, so that no writer relies on
+//! it: the next prune tries again. A pack goes only after all indexes that name it, for these are
+//! relied upon.
 
 use super::PruneReport;
 use super::live::{Lists, Live};
@@ -11,7 +15,7 @@ use pgkeep_format::id::{ChunkId, ObjectId, PackId};
 use pgkeep_format::index::IndexedPack;
 use pgkeep_format::name::{INDEXES, ObjectName};
 use pgkeep_format::prune::PruneList;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Objects that are removed at the same time.
 const REMOVALS_AT_ONCE: usize = 8;
@@ -25,9 +29,8 @@ const LINES_PER_INDEX: usize = 1_000_000;
 /// What goes.
 #[derive(Debug, Default)]
 struct Goes {
-    packs: HashSet<PackId>,
-    changes: HashSet<PackId>,
-    bytes: u64,
+    packs: HashMap<PackId, u64>,
+    changes: HashMap<PackId, u64>,
 }
 
 /// Removes the packs of `ready` lists, and the lists.
@@ -42,23 +45,56 @@ pub(super) async fn sweep(
     }
     live.look(repository, &mut Lists::default()).await?;
     let packs = Packs::look(repository).await?;
-    let goes = decide(repository, ready, live, &packs).await?;
-    rewrite_indexes(repository, &goes.packs, &packs).await?;
-    report.removed_packs += (goes.packs.len() + goes.changes.len()) as u64;
-    report.removed_bytes += goes.bytes;
-    let names = goes.packs.into_iter().map(ObjectName::Pack);
-    let names = names.chain(goes.changes.into_iter().map(ObjectName::ChangePack));
-    remove_all(repository, names.collect()).await?;
-    let lists = ready.iter().map(|(id, _)| ObjectName::PruneList(*id));
-    remove_all(repository, lists.collect()).await
+    let mut goes = decide(repository, ready, live, &packs).await?;
+    let still_named = rewrite_indexes(repository, &goes.packs, &packs).await?;
+    let mut retained: HashSet<PackId> =
+        goes.packs.keys().filter(|pack| still_named.contains(pack)).copied().collect();
+    let held_back: Vec<u64> = retained.iter().filter_map(|pack| goes.packs.remove(pack)).collect();
+    report.retained_packs += held_back.len() as u64;
+    report.retained_bytes += held_back.iter().sum::<u64>();
+    let names = goes.packs.iter().map(|(pack, len)| (ObjectName::Pack(*pack), *pack, *len));
+    let changes = goes.changes.iter();
+    let changes = changes.map(|(pack, len)| (ObjectName::ChangePack(*pack), *pack, *len));
+    let goes: Vec<(ObjectName, PackId, u64)> = names.chain(changes).collect();
+    let refused = remove_all(repository, goes.iter().map(|(name, ..)| *name).collect()).await?;
+    for (name, pack, len) in goes {
+        if refused.contains(&name) {
+            retained.insert(pack);
+            report.retained_packs += 1;
+            report.retained_bytes += len;
+        } else {
+            report.removed_packs += 1;
+            report.removed_bytes += len;
+        }
+    }
+    let is_done = |list: &PruneList| {
+        !list.packs.iter().chain(&list.change_packs).any(|pack| retained.contains(pack))
+    };
+    let done = ready.iter().filter(|(_, list)| is_done(list));
+    remove_all(repository, done.map(|(id, _)| ObjectName::PruneList(*id)).collect()).await?;
+    Ok(())
 }
 
-async fn remove_all(repository: &Repository, names: Vec<ObjectName>) -> Result<()> {
+/// Removes objects; returns those that the store does not let go.
+async fn remove_all(
+    repository: &Repository,
+    names: Vec<ObjectName>,
+) -> Result<HashSet<ObjectName>> {
     let removals = names.into_iter().map(|name| {
         let repository = repository.clone();
-        async move { repository.store().delete(&name).await }
+        async move {
+            match repository.store().delete(&name).await {
+                Ok(()) => Ok(None),
+                Err(error) if error.kind() == ErrorKind::Retained => {
+                    tracing::info!("{error:?}");
+                    Ok(Some(name))
+                }
+                Err(error) => Err(error),
+            }
+        }
     });
-    stream::iter(removals).buffer_unordered(REMOVALS_AT_ONCE).try_collect().await
+    let refused = stream::iter(removals).buffer_unordered(REMOVALS_AT_ONCE);
+    refused.try_filter_map(async |refused| Ok(refused)).try_collect().await
 }
 
 /// Of the packs on the lists, those that can go: what something needs of them lies elsewhere, in
@@ -76,9 +112,8 @@ async fn decide(
     for pack in ready.iter().flat_map(|(_, list)| &list.change_packs) {
         if let Some(len) = packs.changes.get(pack)
             && !live.needs_changes(pack)
-            && goes.changes.insert(*pack)
         {
-            goes.bytes += len;
+            goes.changes.insert(*pack, *len);
         }
     }
     let candidates: HashSet<PackId> =
@@ -106,8 +141,7 @@ async fn decide(
         // An index of somebody who lies must not talk us out of a pack of others.
         match repository.pack_footer(ObjectName::Pack(id), pack.len).await {
             Ok(entries) if entries == pack.entries => {
-                goes.packs.insert(id);
-                goes.bytes += pack.len;
+                goes.packs.insert(id, pack.len);
             }
             Ok(_) => tracing::warn!("pack {id} stays: its index and its footer do not agree"),
             Err(error) if error.is_of_store() => return Err(error),
@@ -118,37 +152,35 @@ async fn decide(
 }
 
 /// Writes indexes again that name packs which go or are gone, and puts many small ones together;
-/// what they say of others stays signed.
+/// what they say of others stays signed. Returns the packs that indexes name which the store does
+/// not let go.
 async fn rewrite_indexes(
     repository: &Repository,
-    goes: &HashSet<PackId>,
+    goes: &HashMap<PackId, u64>,
     packs: &Packs,
-) -> Result<()> {
+) -> Result<HashSet<PackId>> {
     // In this order: a pack is there before an index names it.
     let objects = repository.store().list(INDEXES).await?;
     let there = pack_lengths(repository).await?;
+    let stays = |pack: &IndexedPack| {
+        !goes.contains_key(&pack.pack) && there.get(&pack.pack) == Some(&pack.len)
+    };
     let small = objects.iter().filter(|object| object.len < SMALL_INDEX_BYTES).count();
-    let (mut replaced, mut kept): (Vec<ObjectName>, Vec<IndexedPack>) = (Vec::new(), Vec::new());
-    let (mut lines, mut written) = (0, HashSet::new());
+    // What indexes that stay say is not said again: one that the store does not let go is here
+    // with every prune.
+    let (mut replaced, mut written) = (Vec::new(), HashSet::new());
     for object in objects {
-        let indexed = match read_index(repository, &object.name).await {
-            Ok(indexed) => indexed,
-            // Another prune was faster; or it is of somebody who is not believed any more.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Untrusted) => {
-                continue;
-            }
-            // It may name packs that go: whoever reads it later would look for them.
-            Err(error) => return Err(error.hint("Run: pgkeep repair index")),
-        };
-        let stays = |pack: &IndexedPack| {
-            !goes.contains(&pack.pack) && there.get(&pack.pack) == Some(&pack.len)
-        };
+        let Some(indexed) = read_if_there(repository, &object.name).await? else { continue };
         let is_small = small > SMALL_INDEXES && object.len < SMALL_INDEX_BYTES;
         if !is_small && indexed.iter().all(stays) {
-            continue;
+            written.extend(indexed.iter().map(|pack| pack.pack));
+        } else {
+            replaced.push(object.name);
         }
-        replaced.push(object.name);
-        for pack in indexed.into_iter().filter(stays) {
+    }
+    let (mut kept, mut lines): (Vec<IndexedPack>, usize) = (Vec::new(), 0);
+    for name in &replaced {
+        for pack in read_if_there(repository, name).await?.into_iter().flatten().filter(stays) {
             // Where indexes contradict each other, nobody here can tell who is right.
             if !written.insert(pack.pack) && !packs.unreadable.contains(&pack.pack) {
                 continue;
@@ -164,5 +196,26 @@ async fn rewrite_indexes(
     if !kept.is_empty() {
         repository.store_index(&kept).await?;
     }
-    remove_all(repository, replaced).await
+    let mut still_named = HashSet::new();
+    for name in remove_all(repository, replaced).await? {
+        let indexed = read_if_there(repository, &name).await?.unwrap_or_default();
+        still_named.extend(indexed.into_iter().map(|pack| pack.pack));
+    }
+    Ok(still_named)
+}
+
+/// What an index says; absent where another prune was faster, or it is of somebody who is not
+/// believed any more.
+async fn read_if_there(
+    repository: &Repository,
+    name: &ObjectName,
+) -> Result<Option<Vec<IndexedPack>>> {
+    match read_index(repository, name).await {
+        Ok(indexed) => Ok(Some(indexed)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Untrusted) => {
+            Ok(None)
+        }
+        // It may name packs that go: whoever reads it later would look for them.
+        Err(error) => Err(error.hint("Run: pgkeep repair index")),
+    }
 }

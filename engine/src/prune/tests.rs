@@ -306,3 +306,35 @@ async fn many_small_indexes_become_one() {
     assert_eq!((fixture.count(INDEXES).await, fixture.count(PACKS).await), (1, 2));
     assert_eq!(fixture.read(id).await.unwrap(), made.chunks);
 }
+
+#[tokio::test]
+async fn what_the_store_does_not_let_go_stays_listed_and_goes_later() {
+    let kept: [fn(&ObjectName) -> bool; 3] = [
+        |name| matches!(name, ObjectName::Pack(_)),
+        |name| matches!(name, ObjectName::Index(_)),
+        |name| matches!(name, ObjectName::Pack(_) | ObjectName::Index(_)),
+    ];
+    for keeps in kept {
+        let (fixture, second, made) = one_of_two_forgotten().await;
+        let repository = fixture.open_where_it_stays(keeps).await;
+        let mut indexes = Vec::new();
+        for _ in 0..3 {
+            let report = prune_with(&repository, &options()).await.unwrap();
+            assert_eq!((report.removed_packs, report.retained_packs), (0, 2));
+            assert!(report.retained_bytes > 0);
+            assert!(fixture.count(PRUNES).await > 0, "no writer relies on them");
+            indexes.push(fixture.count(INDEXES).await);
+        }
+        assert_eq!(indexes[1..], [indexes[0]; 2], "nothing piles up");
+        assert_eq!(fixture.count(PACKS).await, 5);
+        // A backup that comes meanwhile stores again what is about to go.
+        let again = Made::of(&["a", "c"]);
+        let third = back_up(&fixture.open_to_write().await, &again).await.unwrap();
+        assert_eq!(fixture.count(PACKS).await, 6);
+        let report = prune(&fixture).await;
+        assert_eq!((report.removed_packs, report.retained_packs), (2, 0));
+        assert_eq!((fixture.count(PACKS).await, fixture.count(PRUNES).await), (4, 0));
+        assert_eq!(fixture.read(second).await.unwrap(), made.chunks);
+        assert_eq!(fixture.read(third).await.unwrap(), again.chunks);
+    }
+}

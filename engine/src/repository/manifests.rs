@@ -62,6 +62,8 @@ impl Repository {
             match self.backup(id).await {
                 Ok(backup) => backups.good.push(backup),
                 Err(error) if error.is_of_store() => return Err(error),
+                // Forgotten meanwhile; some stores list for a while what is gone.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => backups.unreadable.push((id, error)),
             }
         }

@@ -8,6 +8,7 @@ use pgkeep_format::id::ObjectId;
 use pgkeep_format::name::{ObjectName, PRUNES};
 use pgkeep_format::object::ObjectType;
 use pgkeep_format::prune::PruneList;
+use std::collections::HashSet;
 
 /// How often it is looked for lists that do not go away meanwhile.
 const LOOKS: usize = 20;
@@ -19,8 +20,9 @@ impl Repository {
     /// # Errors
     /// What reading the store gives; [`ErrorKind::UnsupportedFormat`] for one of a newer format.
     pub(crate) async fn prune_lists(&self) -> Result<Vec<(ObjectId, PruneList)>> {
+        let mut gone = HashSet::new();
         for _ in 0..LOOKS {
-            if let Some(lists) = self.look_for_prune_lists().await? {
+            if let Some(lists) = self.look_for_prune_lists(&mut gone).await? {
                 return Ok(lists);
             }
         }
@@ -28,14 +30,24 @@ impl Repository {
             .hint("Wait until other prunes of this repository are done, and run it again."))
     }
 
-    /// Absent when one went away meanwhile: another may have come in its place.
-    async fn look_for_prune_lists(&self) -> Result<Option<Vec<(ObjectId, PruneList)>>> {
-        let mut lists = Vec::new();
+    /// Absent when one went away meanwhile: another may have come in its place. What was found to be
+    /// gone before is not looked for again: what came in its place is older than this look. Some
+    /// stores list for a while what is gone.
+    async fn look_for_prune_lists(
+        &self,
+        gone: &mut HashSet<ObjectId>,
+    ) -> Result<Option<Vec<(ObjectId, PruneList)>>> {
+        let (mut lists, known) = (Vec::new(), gone.len());
         for object in self.store().list(PRUNES).await? {
             let ObjectName::PruneList(id) = object.name else { continue };
+            if gone.contains(&id) {
+                continue;
+            }
             match self.prune_list(&object.name).await {
                 Ok(list) => lists.push((id, list)),
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    gone.insert(id);
+                }
                 Err(error)
                     if error.is_of_store() || error.kind() == ErrorKind::UnsupportedFormat =>
                 {
@@ -44,7 +56,7 @@ impl Repository {
                 Err(error) => tracing::warn!("prune list is passed over: {error:?}"),
             }
         }
-        Ok(Some(lists))
+        Ok((gone.len() == known).then_some(lists))
     }
 
     /// Reads one list.

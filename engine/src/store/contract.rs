@@ -97,7 +97,31 @@ async fn a_directory_keeps_the_promises_of_a_store() {
 #[tokio::test]
 async fn a_bucket_keeps_the_promises_of_a_store() {
     let bucket = pgkeep_tests::Bucket::start();
-    keeps_its_promises(&super::S3Store::of_tests(&bucket).await, false).await;
+    keeps_its_promises(&super::S3Store::of_tests(&bucket.access(), "contract").await, false).await;
+}
+
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn a_cluster_keeps_the_promises_of_a_store_with_all_nodes_and_with_one_gone() {
+    let mut garage = pgkeep_tests::Garage::start();
+    let access = garage.access(0);
+    keeps_its_promises(&super::S3Store::of_tests(&access, "whole").await, false).await;
+    let store = super::S3Store::of_tests(&access, "gone").await;
+    let kept = ObjectName::Pack(PackId([6; 16]));
+    put(&store, &kept, Bytes::from_static(b"before")).await.unwrap();
+    garage.kill(1);
+    assert_eq!(get(&store, &kept, 10).await.unwrap(), "before");
+    store.delete(&kept).await.unwrap();
+    keeps_its_promises(&store, false).await;
+    // What a node missed it does not bring back, though it and the others may list it for a while.
+    garage.restart(1);
+    let by_node = super::S3Store::of_tests(&garage.access(1), "gone").await;
+    assert_eq!(by_node.len(&kept).await.unwrap(), None);
+    assert_eq!(get(&by_node, &kept, 10).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let mut lists = [by_node.list("").await.unwrap(), store.list("").await.unwrap()];
+    lists.iter_mut().for_each(|list| list.retain(|object| object.name != kept));
+    assert_eq!(lists[0], lists[1]);
+    keeps_its_promises(&super::S3Store::of_tests(&garage.access(1), "again").await, false).await;
 }
 
 #[test]

@@ -10,19 +10,26 @@
 #[cfg(test)]
 mod contract;
 mod counted;
+mod limited;
 mod local;
 #[cfg(test)]
 mod memory;
+mod pace;
 #[cfg(feature = "s3")]
 mod s3;
 mod single_file;
 
 pub use counted::Counted;
+pub use limited::Limited;
 pub use local::LocalStore;
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;
+pub use pace::{RATE_MIN, Rates};
 #[cfg(feature = "s3")]
-pub use s3::{S3Address, S3Options, S3Store};
+pub use s3::{
+    Found, LockMode, ObjectLock, ObjectOptions, S3Address, S3Options, S3Store, StoreEncryption,
+    StoreReport,
+};
 pub use single_file::{SingleFile, SingleFileWriter};
 
 use crate::{Error, ErrorKind, Result};
@@ -80,7 +87,7 @@ pub trait Store: Debug + Send + Sync {
     /// whose answer was lost.
     ///
     /// # Errors
-    /// [`ErrorKind::Store`], also when the store keeps the object for a time that is not over.
+    /// [`ErrorKind::Retained`] when the store does not let the object go, [`ErrorKind::Store`].
     async fn delete(&self, name: &ObjectName) -> Result<()>;
 
     /// Removes what uploads left that were cut off by a crash, as far as nothing was written to it

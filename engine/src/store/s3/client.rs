@@ -1,6 +1,8 @@
 //! The client: credentials and region by the SDK's own chain (environment, profile, SSO, web
 //! identity, instance), limits on every call.
 
+use super::ObjectOptions;
+use crate::store::pace::{Pace, Rates};
 use crate::{Error, ErrorKind, Result};
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
@@ -25,6 +27,10 @@ pub struct S3Options {
     pub region: Option<String>,
     /// Certificates to trust instead of the machine's, in PEM.
     pub ca_file: Option<PathBuf>,
+    /// How fast bytes may go.
+    pub rates: Rates,
+    /// What is asked for objects that are written.
+    pub objects: ObjectOptions,
 }
 
 /// Where neither says a region, and the endpoint is another's, who does not care.
@@ -38,8 +44,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A call with all its tries.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// An upload may be this slow, in bytes a second.
-const SLOWEST_UPLOAD: u64 = 128 << 10;
+/// Bytes may come and go this slowly, in bytes a second.
+const SLOWEST: u64 = 128 << 10;
 
 const ATTEMPTS: u32 = 10;
 
@@ -78,7 +84,7 @@ pub(super) async fn connect(
                 .with_initial_backoff(FIRST_BACKOFF)
                 .with_max_backoff(LONGEST_BACKOFF),
         )
-        .timeout_config(timeouts(0))
+        .timeout_config(timeouts(Duration::ZERO))
         // Stores that are not AWS refuse the SDK's trailers; we send our own CRC32.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -116,17 +122,23 @@ pub(super) fn first_call() -> aws_sdk_s3::config::Builder {
     Config::builder().retry_config(RetryConfig::standard().with_max_attempts(FIRST_CALL_ATTEMPTS))
 }
 
-/// The limits of a call that sends so many bytes.
-pub(super) fn timeouts(len: u64) -> TimeoutConfig {
-    let sending = Duration::from_secs(len / SLOWEST_UPLOAD);
+/// How long so many bytes may take beyond what a call may take without any, with the rate that they
+/// are kept to.
+pub(super) fn on_the_way(len: u64, pace: Option<&Pace>) -> Duration {
+    let kept_back = pace.map_or(Duration::ZERO, |pace| pace.time(len));
+    Duration::from_secs(len / SLOWEST).saturating_add(kept_back)
+}
+
+/// The limits of a call that sends bytes for so long.
+fn timeouts(sending: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT + sending)
-        .operation_timeout(CALL_TIMEOUT + sending * 2)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT.saturating_add(sending))
+        .operation_timeout(CALL_TIMEOUT.saturating_add(sending.saturating_mul(2)))
         .build()
 }
 
 /// Settings of one call that sends so many bytes.
-pub(super) fn sending(len: u64) -> aws_sdk_s3::config::Builder {
-    Config::builder().timeout_config(timeouts(len))
+pub(super) fn sending(len: u64, pace: Option<&Pace>) -> aws_sdk_s3::config::Builder {
+    Config::builder().timeout_config(timeouts(on_the_way(len, pace)))
 }

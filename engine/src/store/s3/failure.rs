@@ -4,6 +4,7 @@ use crate::{Error, ErrorKind};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use pgkeep_format::name::ObjectName;
 use std::fmt::Debug;
 
 /// What a store answered: its own code and words, and the number it gave the call.
@@ -19,6 +20,21 @@ struct Answer {
 /// The HTTP status of an answer; absent where none came.
 pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// Whether the store answered with this code.
+pub(super) fn is<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, code: &str) -> bool {
+    error.as_service_error().and_then(E::code) == Some(code)
+}
+
+/// The error for an object that the store does not let go.
+pub(super) fn retained<E>(name: &ObjectName, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    Error::new(ErrorKind::Retained, format!("store does not let object \"{name}\" go"))
+        .hint("Wait until its lock is over, or use credentials that may remove (s3:DeleteObject).")
+        .because(Chain::of(&error))
 }
 
 /// The error for a call that was tried as often as it may be.
