@@ -77,7 +77,10 @@ pub(super) async fn decide(
             Ok(cut) => {
                 decision.begins[1] = cut.point.last;
                 decision.names = before(&names, cut.point);
-                decision.reason = format!("is kept from backup {} on", short(cut.backup));
+                decision.reason = match decision.names.is_empty() {
+                    true => format!("is kept: backup {} needs all of it", short(cut.backup)),
+                    false => format!("is kept from backup {} on", short(cut.backup)),
+                };
             }
             Err(reason) => decision.reason = reason.to_owned(),
         }
@@ -148,10 +151,8 @@ async fn cut<'a>(
             bases.iter().rev().find(|backup| backup.clear.lsn <= from).unwrap_or(oldest)
         }
     };
-    match newest_point(chain, base.clear.lsn) {
-        Some(point) if point.id != chain.runs[0].begin.id => Ok(Ok(CutAt { point, backup: base })),
-        _ => Ok(Err("is kept: it begins where the oldest backup needs it")),
-    }
+    let point = newest_point(chain, base.clear.lsn);
+    Ok(point.map(|point| CutAt { point, backup: base }).ok_or("is kept: no backup joins it"))
 }
 
 /// Whether a backup may be one that restores to moments of a stream begin with. Without the
