@@ -266,6 +266,54 @@ fn a_forget_survives_every_fault_of_every_call() {
     });
 }
 
+/// How many segments are left.
+async fn segments(directory: &Path, access: &Access) -> usize {
+    open(local(directory), access).await.unwrap().segment_names(None).await.unwrap().len()
+}
+
+#[test]
+fn a_forget_that_cuts_a_stream_survives_every_fault_of_every_call() {
+    let server = dedicated_with(18, &[]);
+    let source = server.database();
+    source.query(SMALL);
+    let place = Place::new();
+    let _ = place._home.run(["setup", "-q", "-d", &source.uri()]).ok();
+    for change in ["a", "b", "c", "d"] {
+        place._home.backup(&source.uri(), &[]);
+        source.query(&format!("UPDATE one SET v = v || '{change}'"));
+        let uri = source.uri();
+        let join = ["stream", "-q", "--until-caught-up", "--join-interval", "0h", "-d", &uri];
+        let _ = place._home.run(join).ok();
+    }
+    let points = block_on(async {
+        let all = segments(&place.directory, &place.access).await;
+        let copy = place.copy();
+        let whole = copy.path().join("repository");
+        forget_all_but_one(open(local(&whole), &place.access).await.unwrap()).await.unwrap();
+        let left = segments(&whole, &place.access).await;
+        assert!(left < all, "{left} of {all} segments are left");
+        for_each_point(async |point| {
+            let copy = place.copy();
+            let directory = copy.path().join("repository");
+            let (store, _) = run_with(&directory, &place.access, point, forget_all_but_one).await;
+            let struck = store.fault();
+            let what = struck.clone().unwrap_or_default();
+            assert_verifies(&directory, &place.access, &what).await;
+            let repository = open(local(&directory), &place.access).await.unwrap();
+            forget_all_but_one(repository).await.unwrap();
+            assert_eq!(segments(&directory, &place.access).await, left, "after {what}");
+            (struck, store.calls())
+        })
+        .await
+    });
+    println!("a forget that cuts a stream: {points} points");
+    assert!(points > 50, "{points}");
+    let _ = place._home.run(["forget", "-q", "--keep-last", "1"]).ok();
+    let copy = server.database();
+    place._home.restore(&copy.uri(), &["--to-latest", "--no-analyze"]);
+    assert_eq!(tables(&copy), tables(&source));
+}
+
 async fn prune(repository: Repository) -> Result<PruneReport> {
     let (_keep, interrupt) = interrupt();
     let options = PruneOptions {
