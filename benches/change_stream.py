@@ -8,15 +8,13 @@ Times are of whole processes. Fails where a bound below is not kept.
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-from side_by_side import compare, fresh, measure, psql, uri
+from side_by_side import compare, fresh, measure, psql, scratch, uri
 
 SECONDS = 20
 MEGABYTES_MAX = 200
@@ -32,16 +30,13 @@ failures = []
 
 
 def main(binary, parts):
-    folder = tempfile.mkdtemp(prefix="pgkeep-bench-")
-    try:
-        bench = Bench(os.path.abspath(binary), folder)
-        for part in parts or ["keeps_up", "drains", "folds"]:
-            getattr(bench, part)()
-    finally:
-        shutil.rmtree(folder)
-        psql("postgres", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
-        for name in [DATABASE, "bench_copy"]:
-            psql("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with scratch(DATABASE, "bench_copy") as folder:
+        try:
+            bench = Bench(os.path.abspath(binary), folder)
+            for part in parts or ["keeps_up", "drains", "folds"]:
+                getattr(bench, part)()
+        finally:
+            psql("postgres", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
     if failures:
         sys.exit("\n".join(failures))
 

@@ -10,13 +10,11 @@ more than MILLISECONDS_MAX longer than it took without.
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 
 from many_tables import TABLES
-from side_by_side import fresh, measure, psql, uri
+from side_by_side import fresh, measure, psql, scratch, uri
 
 MILLISECONDS_MAX = 500
 DATABASE = "bench_source"
@@ -33,13 +31,11 @@ TRANSACTIONS = {
 
 
 def main(binary, count):
-    folder = tempfile.mkdtemp(prefix="pgkeep-bench-")
-    try:
-        run_all(os.path.abspath(binary), count, folder)
-    finally:
-        shutil.rmtree(folder)
-        psql("postgres", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
-        psql("postgres", f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+    with scratch(DATABASE) as folder:
+        try:
+            run_all(os.path.abspath(binary), count, folder)
+        finally:
+            psql("postgres", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
 
 
 def run_all(binary, count, folder):

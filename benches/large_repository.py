@@ -15,12 +15,10 @@ Fails when a backup takes SECONDS_MAX longer than into an empty repository, or M
 
 import json
 import os
-import shutil
 import struct
 import sys
-import tempfile
 
-from side_by_side import fresh, measure, psql, uri
+from side_by_side import fresh, measure, psql, scratch, uri
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "..", "format-spec", "vectors"))
@@ -41,13 +39,8 @@ LINE_ENDS = [struct.pack("<B3xIQ", encode.ROWS, STORED_LEN, 64 + place * FRAME_L
 
 
 def main(binary, packs):
-    folder = tempfile.mkdtemp(prefix="pgkeep-bench-")
-    try:
+    with scratch("bench_source", "bench_copy") as folder:
         run_all(os.path.abspath(binary), packs, folder)
-    finally:
-        shutil.rmtree(folder)
-        psql("postgres", "DROP DATABASE IF EXISTS bench_source WITH (FORCE)")
-        psql("postgres", "DROP DATABASE IF EXISTS bench_copy WITH (FORCE)")
 
 
 def run_all(binary, packs, folder):

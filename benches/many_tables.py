@@ -11,11 +11,9 @@ Fails when `pgkeep backup --schema-only` takes SECONDS_MAX or more, or MEGABYTES
 """
 
 import os
-import shutil
 import sys
-import tempfile
 
-from side_by_side import compare, fresh, measure, psql, uri
+from side_by_side import compare, fresh, measure, psql, scratch, uri
 
 SECONDS_MAX = 5.0
 MEGABYTES_MAX = 300
@@ -40,13 +38,8 @@ CHECK = """
 
 
 def main(binary, count):
-    folder = tempfile.mkdtemp(prefix="pgkeep-bench-")
-    try:
+    with scratch("bench_source", "bench_copy") as folder:
         run_all(os.path.abspath(binary), count, folder)
-    finally:
-        shutil.rmtree(folder)
-        psql("postgres", "DROP DATABASE IF EXISTS bench_source WITH (FORCE)")
-        psql("postgres", "DROP DATABASE IF EXISTS bench_copy WITH (FORCE)")
 
 
 def run_all(binary, count, folder):

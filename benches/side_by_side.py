@@ -2,10 +2,13 @@
 scratch server that PGHOST (the directory of its socket) and PGPORT name.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from typing import NamedTuple
 
@@ -73,6 +76,18 @@ def compare(what, ours, theirs):
                       "postgresql_seconds": round(theirs.seconds, 2),
                       "ratio": round(ours.seconds / theirs.seconds, 2)}), flush=True)
     return ours
+
+
+@contextlib.contextmanager
+def scratch(*databases):
+    """A folder of its own; it goes at the end, and databases with it."""
+    folder = tempfile.mkdtemp(prefix="pgkeep-bench-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        for database in databases:
+            psql("postgres", f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
 
 def fresh(name):

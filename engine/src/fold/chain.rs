@@ -1,6 +1,6 @@
 //! The segments of a stream in their order: runs without a gap, each from a beginning on.
 
-use super::window::ID_DIGITS;
+use super::window::short_id;
 use crate::repository::{Repository, Segment};
 use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::id::SeriesId;
@@ -68,7 +68,7 @@ impl Chain {
             let id = chain.stream.to_string();
             let is_meant = named.stream.as_ref().is_none_or(|digits| id.starts_with(digits));
             let Some(run) = chain.runs.last().filter(|_| is_meant) else { continue };
-            let begin = repository.segment(name_of(&run.begin)).await?;
+            let begin = run.read_begin(repository).await?;
             let name = begin.sealed_part()?.begin.as_ref().map(|begin| begin.database.clone());
             by_name.entry(name.unwrap_or_default()).or_default().push(chain);
         }
@@ -112,8 +112,7 @@ pub(super) fn several<'a>(chains: impl IntoIterator<Item = &'a Chain>) -> Error 
             (Some(first), Some(last)) => (first.begin.last, last.last.last),
             _ => (0, 0),
         };
-        let stream = chain.stream.to_string();
-        let id = stream.get(..ID_DIGITS).unwrap_or(&stream);
+        let id = short_id(chain.stream);
         error.hint(format!("Stream {id} goes from {} to {}.", Lsn(begins), Lsn(ends)))
     })
 }
@@ -202,6 +201,14 @@ impl Run {
     fn passes(&self, position: u64) -> bool {
         position == self.begin.last
             || self.names.binary_search_by_key(&position, |name| name.last).is_ok()
+    }
+
+    /// Reads the segment that it begins with.
+    ///
+    /// # Errors
+    /// As [`Repository::segment`].
+    pub(crate) async fn read_begin(&self, repository: &Repository) -> Result<Segment> {
+        repository.segment(name_of(&self.begin)).await
     }
 
     /// Reads one of its segments.

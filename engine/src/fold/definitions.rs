@@ -179,7 +179,7 @@ enum Place {
 impl Place {
     async fn read(self, repository: &Repository, run: &Run) -> Result<Segment> {
         match self {
-            Place::Begin => repository.segment(super::chain::name_of(&run.begin)).await,
+            Place::Begin => run.read_begin(repository).await,
             Place::At(index) => run.read(repository, index).await,
         }
     }

@@ -34,4 +34,5 @@ pub(crate) use recovery::{Counts, database_of_stream};
 pub use recovery::{Recovery, TableCopy, Wanted, recover};
 pub use table::{Part, Parts, Passing, TableFold};
 pub use target::{Cut, LastCommit, Moment, Target};
+pub(crate) use window::short_id;
 pub use window::{Window, windows};

@@ -1,6 +1,6 @@
 //! A backup with the changes that lead from it to a moment.
 
-use super::chain::{Chain, Named, Run, name_of, several};
+use super::chain::{Chain, Named, Run, several};
 use super::definitions::Definitions;
 use super::mapping::Missing;
 use super::target::{Cut, Moment, Target, outside};
@@ -148,7 +148,7 @@ pub async fn recover(repository: &Repository, wanted: &Wanted) -> Result<(Backup
     let chains = Chain::all_of(repository, &wanted.named).await?;
     let Found { chain, run, cut } = find(repository, &chains, wanted).await?;
     let bases = bases(repository, chain).await?;
-    let begin = repository.segment(name_of(&run.begin)).await?;
+    let begin = run.read_begin(repository).await?;
     let begin_part = begin.sealed_part()?.begin.as_ref().ok_or_else(|| {
         Error::new(ErrorKind::Damaged, "segment that begins a stream does not say how")
     })?;

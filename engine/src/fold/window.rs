@@ -1,6 +1,6 @@
 //! What can be restored: from the first backup that joins a run of the stream to its end.
 
-use super::chain::{Chain, chains, name_of};
+use super::chain::{Chain, chains};
 use super::recovery::{Base, bases};
 use super::visible::Visible;
 use crate::repository::Repository;
@@ -8,7 +8,14 @@ use crate::{Lsn, Result};
 use pgkeep_format::id::{BackupId, SeriesId};
 
 /// Digits of an id that a sentence has.
-pub(super) const ID_DIGITS: usize = 8;
+const ID_DIGITS: usize = 8;
+
+/// An id as a sentence has it.
+pub(crate) fn short_id(id: impl ToString) -> String {
+    let mut id = id.to_string();
+    id.truncate(ID_DIGITS);
+    id
+}
 
 /// A run of a change stream, and what it lets restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +45,7 @@ impl Window {
         let ends = Lsn(self.ends);
         match &self.from {
             Some((backup, lsn)) => {
-                let id = backup.to_string();
-                let id = id.get(..ID_DIGITS).unwrap_or_default();
+                let id = short_id(backup);
                 format!("From {} (backup {id}) to {ends} every moment can be had.", Lsn(*lsn))
             }
             None => format!(
@@ -74,7 +80,7 @@ pub(super) async fn windows_of(
 ) -> Result<Vec<Window>> {
     let mut windows = Vec::new();
     for run in &chain.runs {
-        let begin = repository.segment(name_of(&run.begin)).await?;
+        let begin = run.read_begin(repository).await?;
         let begin = begin.sealed.and_then(|sealed| sealed.begin);
         let mut from = None;
         if let Some(begin) = &begin {

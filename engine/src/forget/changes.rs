@@ -8,9 +8,9 @@
 //! them a backup joins, not to the last transaction: so between the backup and the cut there is
 //! another join point, which a day of WAL separates from it.
 
-use super::{Decision, remove};
+use super::Decision;
 use crate::Result;
-use crate::fold::{Chain, Run, chains, database_of_stream, name_of};
+use crate::fold::{Chain, Run, chains, database_of_stream, name_of, short_id};
 use crate::repository::{Backup, Repository};
 use pgkeep_format::id::SeriesId;
 use pgkeep_format::manifest::BackupKind;
@@ -78,8 +78,10 @@ pub(super) async fn decide(
                 decision.begins[1] = cut.point.last;
                 decision.names = before(&names, cut.point);
                 decision.reason = match decision.names.is_empty() {
-                    true => format!("is kept: backup {} needs all of it", short(cut.backup)),
-                    false => format!("is kept from backup {} on", short(cut.backup)),
+                    true => {
+                        format!("is kept: backup {} needs all of it", short_id(cut.backup.clear.id))
+                    }
+                    false => format!("is kept from backup {} on", short_id(cut.backup.clear.id)),
                 };
             }
             Err(reason) => decision.reason = reason.to_owned(),
@@ -102,7 +104,7 @@ pub(super) async fn remove_all(
 ) -> Result<()> {
     for decision in decisions {
         for name in &decision.names {
-            if !remove(repository, &ObjectName::Segment(*name)).await? {
+            if !repository.remove(&ObjectName::Segment(*name)).await? {
                 decision.retained += 1;
                 decision.forgotten -= 1;
                 decision.kept += 1;
@@ -215,11 +217,6 @@ async fn position_before(
 }
 
 async fn database_of(repository: &Repository, run: &Run) -> Result<Option<String>> {
-    let begin = repository.segment(name_of(&run.begin)).await?;
+    let begin = run.read_begin(repository).await?;
     Ok(begin.sealed.and_then(|sealed| sealed.begin).map(|begin| begin.database))
-}
-
-/// The first digits of a backup's id.
-fn short(backup: &Backup) -> String {
-    backup.clear.id.to_string().chars().take(8).collect()
 }

@@ -121,7 +121,7 @@ pub async fn run(repository: &Repository, options: &ForgetOptions) -> Result<Dec
     if !options.dry_run {
         // The oldest first: whoever stops in between has the newest.
         for decision in decisions.backups.iter_mut().rev().filter(|decision| !decision.keep) {
-            if !remove(repository, &ObjectName::Backup(decision.id)).await? {
+            if !repository.remove(&ObjectName::Backup(decision.id)).await? {
                 (decision.keep, decision.is_retained) = (true, true);
                 decision.reasons.push("the store does not let it go".to_owned());
             }
@@ -129,18 +129,6 @@ pub async fn run(repository: &Repository, options: &ForgetOptions) -> Result<Dec
         changes::remove_all(repository, &mut decisions.streams).await?;
     }
     Ok(decisions)
-}
-
-/// Removes an object; says no where the store keeps it for a time that is not over.
-async fn remove(repository: &Repository, name: &ObjectName) -> Result<bool> {
-    match repository.store().delete(name).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::Retained => {
-            tracing::info!("{error:?}");
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// All logical backups by series, newest first; and those that no rule judges, decided.

@@ -1,7 +1,7 @@
 //! What lies in which pack.
 
 use super::live::Live;
-use crate::repository::{Repository, indexed_packs, pack_lengths};
+use crate::repository::{Repository, indexed_packs, list_indexes, pack_lengths};
 use crate::{ErrorKind, Result};
 use pgkeep_format::id::PackId;
 use pgkeep_format::name::{CHANGES, ObjectName};
@@ -39,7 +39,7 @@ impl Packs {
         let mut lengths = pack_lengths(repository).await?;
         let chunks = &mut packs.chunks;
         let mut contradicted: Vec<PackId> = Vec::new();
-        indexed_packs(repository, |indexed| {
+        indexed_packs(repository, list_indexes(repository).await?, |indexed| {
             if lengths.get(&indexed.pack) != Some(&indexed.len) {
                 return;
             }

@@ -8,12 +8,12 @@
 use super::PruneReport;
 use super::live::{Lists, Live};
 use super::packs::Packs;
-use crate::repository::{Repository, pack_lengths, read_index};
+use crate::repository::{Repository, list_indexes, pack_lengths, read_index};
 use crate::{ErrorKind, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pgkeep_format::id::{ChunkId, ObjectId, PackId};
 use pgkeep_format::index::IndexedPack;
-use pgkeep_format::name::{INDEXES, ObjectName};
+use pgkeep_format::name::ObjectName;
 use pgkeep_format::prune::PruneList;
 use std::collections::{HashMap, HashSet};
 
@@ -82,16 +82,7 @@ async fn remove_all(
 ) -> Result<HashSet<ObjectName>> {
     let removals = names.into_iter().map(|name| {
         let repository = repository.clone();
-        async move {
-            match repository.store().delete(&name).await {
-                Ok(()) => Ok(None),
-                Err(error) if error.kind() == ErrorKind::Retained => {
-                    tracing::info!("{error:?}");
-                    Ok(Some(name))
-                }
-                Err(error) => Err(error),
-            }
-        }
+        async move { Ok((!repository.remove(&name).await?).then_some(name)) }
     });
     let refused = stream::iter(removals).buffer_unordered(REMOVALS_AT_ONCE);
     refused.try_filter_map(async |refused| Ok(refused)).try_collect().await
@@ -160,7 +151,7 @@ async fn rewrite_indexes(
     packs: &Packs,
 ) -> Result<HashSet<PackId>> {
     // In this order: a pack is there before an index names it.
-    let objects = repository.store().list(INDEXES).await?;
+    let objects = list_indexes(repository).await?;
     let there = pack_lengths(repository).await?;
     let stays = |pack: &IndexedPack| {
         !goes.contains_key(&pack.pack) && there.get(&pack.pack) == Some(&pack.len)

@@ -3,9 +3,10 @@
 //!
 //! Learned from signed indexes; packs that no index speaks of are asked for their footers.
 
-use super::shelves::{Entry, Shelves, place};
+use super::shelves::{Entry, Shelves};
 use super::{Repository, signed};
 use crate::seal::{self, random};
+use crate::store::StoredObject;
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
 use pgkeep_format::id::{ChunkId, ObjectId, PackId};
@@ -62,6 +63,8 @@ struct Place {
 }
 
 impl Entry for Place {
+    const KEY_BITS: u32 = 64;
+
     fn key(&self) -> u64 {
         self.key
     }
@@ -107,13 +110,11 @@ impl ChunkIndex {
         wanted: fn(FrameType) -> bool,
     ) -> Result<(Self, HashMap<PackId, u64>)> {
         let mut packs = pack_lengths(repository).await?;
-        let room = match wanted(FrameType::Rows) {
-            true => expected_chunks(repository).await?,
-            false => 0,
-        };
+        let indexes = list_indexes(repository).await?;
+        let room = if wanted(FrameType::Rows) { expected_chunks(&indexes) } else { 0 };
         let mut index = Self { packs: Vec::new(), chunks: Shelves::with_room(room) };
         let mut said: HashMap<PackId, Vec<u64>> = HashMap::new();
-        indexed_packs(repository, |pack| {
+        indexed_packs(repository, indexes, |pack| {
             // One that is gone or of another length is not there.
             if packs.get(&pack.pack) != Some(&pack.len) {
                 return;
@@ -138,10 +139,9 @@ impl ChunkIndex {
         for entry in pack.entries.iter().filter(|entry| wanted(entry.frame_type)) {
             // PACK_LEN_MAX keeps offsets within u32.
             let Ok(offset) = u32::try_from(entry.offset) else { continue };
-            let (_, key) = place(&entry.chunk);
             let (stored_len, frame_type) = (entry.stored_len, entry.frame_type.code());
-            self.chunks
-                .push(&entry.chunk, Place { key, pack: number, offset, stored_len, frame_type });
+            let place = |key| Place { key, pack: number, offset, stored_len, frame_type };
+            self.chunks.push(&entry.chunk, place);
         }
     }
 
@@ -153,7 +153,7 @@ impl ChunkIndex {
 
     /// Where each copy of a chunk lies; [`ChunkIndex::find`] gives the first.
     pub fn copies(&self, chunk: &ChunkId) -> impl Iterator<Item = Location> + Send + '_ {
-        self.chunks.find(chunk, |bits| bits).iter().filter_map(|place| self.locate(place))
+        self.chunks.find(chunk).iter().filter_map(|place| self.locate(place))
     }
 
     fn locate(&self, place: &Place) -> Option<Location> {
@@ -180,11 +180,15 @@ fn digest(pack: &IndexedPack) -> u64 {
     hasher.finish()
 }
 
-/// About how many chunks indexes speak of, by their lengths, which nobody vouches for.
-pub(super) async fn expected_chunks(repository: &Repository) -> Result<usize> {
-    let indexes = repository.store().list(INDEXES).await?;
+/// All indexes that are there.
+pub(crate) async fn list_indexes(repository: &Repository) -> Result<Vec<StoredObject>> {
+    repository.store().list(INDEXES).await
+}
+
+/// About how many chunks these indexes speak of, by their lengths, which nobody vouches for.
+pub(super) fn expected_chunks(indexes: &[StoredObject]) -> usize {
     let bytes = indexes.iter().fold(0_u64, |sum, index| sum.saturating_add(index.len));
-    Ok(usize::try_from(bytes).unwrap_or(usize::MAX) / FOOTER_ENTRY_LEN)
+    usize::try_from(bytes).unwrap_or(usize::MAX) / FOOTER_ENTRY_LEN
 }
 
 /// All packs that are there, with their lengths in bytes.
@@ -197,13 +201,14 @@ pub(crate) async fn pack_lengths(repository: &Repository) -> Result<HashMap<Pack
     Ok(packs.collect())
 }
 
-/// What all indexes that can be read say of packs, each given to `take`; they are read side by
-/// side.
+/// What those of `indexes` that can be read say of packs, each given to `take`; they are read side
+/// by side.
 pub(crate) async fn indexed_packs(
     repository: &Repository,
+    indexes: Vec<StoredObject>,
     mut take: impl FnMut(IndexedPack),
 ) -> Result<()> {
-    let mut names = repository.store().list(INDEXES).await?.into_iter().map(|object| object.name);
+    let mut names = indexes.into_iter().map(|object| object.name);
     // Tasks of their own: signatures are checked beside what is done with the last ones.
     let mut reading = JoinSet::new();
     loop {

@@ -4,8 +4,8 @@
 //! of no pack that a prune is about to remove. It says that a chunk is there and about how long it
 //! is, not where: eight bytes a chunk, so that fifty million fit into less than half a gigabyte.
 
-use super::index::{expected_chunks, indexed_packs, pack_lengths};
-use super::shelves::{Entry, Shelves, place};
+use super::index::{expected_chunks, indexed_packs, list_indexes, pack_lengths};
+use super::shelves::{Entry, Shelves};
 use super::{Lease, Repository};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::id::{ChunkId, PackId};
@@ -33,14 +33,9 @@ pub struct KnownChunks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Known(u64);
 
-impl Known {
-    fn new(chunk: &ChunkId, stored_len: u32) -> Self {
-        let (_, bits) = place(chunk);
-        Self((bits >> LENGTH_BITS << LENGTH_BITS) | length_class(stored_len))
-    }
-}
-
 impl Entry for Known {
+    const KEY_BITS: u32 = u64::BITS - LENGTH_BITS;
+
     fn key(&self) -> u64 {
         self.0 >> LENGTH_BITS
     }
@@ -61,9 +56,10 @@ impl KnownChunks {
             lists.into_iter().flat_map(|(_, list)| list.packs).collect();
         let mut lengths = pack_lengths(repository).await?;
         lengths.retain(|pack, _| !condemned.contains(pack));
-        let expected = expected_chunks(repository).await?;
-        let mut known = Self { chunks: Shelves::with_room(expected), packs: Vec::new() };
-        indexed_packs(repository, |pack| {
+        let indexes = list_indexes(repository).await?;
+        let chunks = Shelves::with_room(expected_chunks(&indexes));
+        let mut known = Self { chunks, packs: Vec::new() };
+        indexed_packs(repository, indexes, |pack| {
             if lengths.get(&pack.pack) == Some(&pack.len) {
                 // A pack may be in several indexes; once is enough.
                 lengths.remove(&pack.pack);
@@ -78,7 +74,8 @@ impl KnownChunks {
     fn add(&mut self, pack: &IndexedPack) {
         self.packs.push(pack.pack);
         for entry in &pack.entries {
-            self.chunks.push(&entry.chunk, Known::new(&entry.chunk, entry.stored_len));
+            let class = length_class(entry.stored_len);
+            self.chunks.push(&entry.chunk, |key| Known(key << LENGTH_BITS | class));
         }
     }
 
@@ -91,8 +88,7 @@ impl KnownChunks {
     /// known.
     #[must_use]
     pub fn find(&self, chunk: &ChunkId) -> Option<u32> {
-        let found = self.chunks.find(chunk, |bits| bits >> LENGTH_BITS);
-        found.first().map(|known| length_of(known.0))
+        self.chunks.find(chunk).first().map(|known| length_of(known.0))
     }
 
     /// Number of chunks.

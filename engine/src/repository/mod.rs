@@ -43,7 +43,7 @@ pub use credentials::{Identity, WriterCredential};
 pub use damage::{ChunkState, LostSpan, MissingRows, RowSpan, RowsSeen, lost_spans};
 pub use head::Head;
 pub use index::{ChunkIndex, Location};
-pub(crate) use index::{indexed_packs, pack_lengths, read_index};
+pub(crate) use index::{indexed_packs, list_indexes, pack_lengths, read_index};
 pub use init::{InitOptions, Initialized, init};
 pub use known::KnownChunks;
 pub use lease::Lease;
@@ -175,6 +175,21 @@ impl Repository {
             vouchers: Vouchers::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Removes an object; says no where the store does not let it go yet.
+    ///
+    /// # Errors
+    /// As [`Store::delete`], but for [`ErrorKind::Retained`].
+    pub(crate) async fn remove(&self, name: &ObjectName) -> Result<bool> {
+        match self.store().delete(name).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Retained => {
+                tracing::info!("{error:?}");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A repository with this one's settings and keys and no backup, that is written into

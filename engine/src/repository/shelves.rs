@@ -11,6 +11,9 @@ const ROOM_MAX: usize = 64 << 20;
 
 /// An entry, which holds bits of a chunk id behind those of its shelf.
 pub(super) trait Entry: Copy + Ord {
+    /// How many bits it holds, 64 at the most.
+    const KEY_BITS: u32;
+
     /// These bits. Entries are in their order first.
     fn key(&self) -> u64;
 }
@@ -38,15 +41,15 @@ impl<E: Entry> Shelves<E> {
         shelves
     }
 
-    /// Puts an entry on the shelf of its chunk.
-    pub(super) fn push(&mut self, chunk: &ChunkId, entry: E) {
-        let (shelf, _) = place(chunk);
+    /// Puts an entry on the shelf of its chunk; it is made of the bits that it holds.
+    pub(super) fn push(&mut self, chunk: &ChunkId, entry: impl FnOnce(u64) -> E) {
+        let (shelf, key) = place::<E>(chunk);
         let shelf = &mut self.0[shelf];
         if shelf.len() == shelf.capacity() {
             // Growing twofold would leave a quarter of the memory empty.
             shelf.reserve_exact(shelf.len() / 8 + 8);
         }
-        shelf.push(entry);
+        shelf.push(entry(key));
     }
 
     /// Makes entries to be found.
@@ -55,9 +58,9 @@ impl<E: Entry> Shelves<E> {
     }
 
     /// The entries that have a chunk's bits, in their order.
-    pub(super) fn find(&self, chunk: &ChunkId, key_of: impl Fn(u64) -> u64) -> &[E] {
-        let (shelf, bits) = place(chunk);
-        let (shelf, key) = (&self.0[shelf], key_of(bits));
+    pub(super) fn find(&self, chunk: &ChunkId) -> &[E] {
+        let (shelf, key) = place::<E>(chunk);
+        let shelf = &self.0[shelf];
         let from = shelf.partition_point(|entry| entry.key() < key);
         let len = shelf[from..].iter().take_while(|entry| entry.key() == key).count();
         &shelf[from..from + len]
@@ -69,12 +72,11 @@ impl<E: Entry> Shelves<E> {
     }
 }
 
-/// The shelf of a chunk, and the 64 bits of its id that follow.
-pub(super) fn place(chunk: &ChunkId) -> (usize, u64) {
+/// The shelf of a chunk, and the bits of its id that an entry holds.
+fn place<E: Entry>(chunk: &ChunkId) -> (usize, u64) {
     let mut first = [0; 16];
     first.copy_from_slice(&chunk.0[..16]);
     let bits = u128::from_be_bytes(first) << SHELF_BITS;
     let shelf = u16::from_be_bytes([first[0], first[1]]) >> (16 - SHELF_BITS);
-    // The upper half, whatever is below it.
-    (usize::from(shelf), u64::try_from(bits >> 64).unwrap_or_default())
+    (usize::from(shelf), u64::try_from(bits >> (128 - E::KEY_BITS)).unwrap_or_default())
 }

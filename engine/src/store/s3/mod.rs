@@ -2,8 +2,8 @@
 //!
 //! One `PUT` for each object, which the store takes whole or not at all; its CRC32 goes with it and
 //! the store checks it. Ranged reads; listings page by page. Calls are tried again with growing
-//! waits, within limits (`client`), so many at a time and no more. Nothing rests on conditional writes: names are never used
-//! twice, so that a `PUT` that is sent again writes what it wrote before.
+//! waits, within limits (`client`), so many at a time and no more. Nothing rests on conditional
+//! writes: names are never used twice, so that a `PUT` that is sent again writes what it wrote before.
 
 mod address;
 mod body;
