@@ -189,10 +189,12 @@ fn joins_from(point: &ClearPart) -> u64 {
 /// The newest point which a backup of this position joins for sure.
 fn newest_point(chain: &Chain, lsn: u64) -> Option<&ClearPart> {
     let run = chain.runs.iter().rev().find(|run| joins_from(&run.begin) <= lsn)?;
-    let points: Vec<&ClearPart> = std::iter::once(&run.begin)
+    let mut points: Vec<&ClearPart> = std::iter::once(&run.begin)
         .chain(&run.join_points)
         .filter(|point| joins_from(point) <= lsn)
         .collect();
+    // A stream that begins again where it ended writes a second one there: no WAL is between them.
+    points.dedup_by_key(|point| point.last);
     match points.as_slice() {
         [.., before, _] => Some(before),
         only => only.last().copied(),
