@@ -2,7 +2,7 @@
 
 Written from FORMAT.md alone, to show that the text suffices: a folder or a single file,
 sealed or not, with every check that the text asks for. It changes nothing, opens keys with
-the age identity file, and knows rows in COPY text only.
+the age identity file, and knows rows in COPY text and COPY binary.
 
     pgkeep_reader.py REPOSITORY --identity FILE list
     pgkeep_reader.py REPOSITORY --identity FILE show BACKUP
@@ -28,16 +28,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+import binary_values
+
 PLAIN_MAX, STORED_MAX = 16 << 20, (16 << 20) + (64 << 10)
 PACK_MAX, PACK_FRAMES_MAX = 1 << 30, 1 << 18
 BODY_MAX, CLEAR_MAX, KEY_MAX = 512 << 20, 256 << 20, 1 << 20
 NESTING_MAX, INLINE_MAX, OBJECTS_MAX, PARTIES_MAX = 16, 16, 1 << 20, 1024
 VOUCHERS_MAX, DIGESTS_MAX, COLUMNS_MAX = 64, 1 << 20, 1664
+# PostgreSQL has no value of more bytes.
+VALUE_MAX = (1 << 30) - 1
 CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE, SEGMENT = 1, 2, 3, 4, 5, 6
 VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER, CHANGES = 1, 2, 3, 4, 5, 6
 ACTIONS = {1: "insert", 2: "update", 3: "delete", 4: "truncate"}
 FRAME_TYPES, SECRETS_ID = {*range(1, 8), *range(128, 256)}, b"\xff" * 16
+ZSTD, COLUMNS, TUPLE_COLUMNS = 1, 2, 3
+# How many bytes more than the plain length what is under a codec may have.
+HEADS_MAX = {ZSTD: 0, COLUMNS: 4 + 4 * COLUMNS_MAX, TUPLE_COLUMNS: 8 + 4 * COLUMNS_MAX}
+PLANES, DIFFERENCES, SHORT, LONG = 1, 2, 3, 4
+COPY_TEXT, COPY_BINARY = 1, 2
 
 
 class Refused(Exception):
@@ -109,7 +118,8 @@ STREAM = {1: ("frame_type", range(256)), 2: ("chunks", U64), 3: ("inline", bytes
 CLEAR = {1: ("id", 16), 2: ("features", [str]), 3: ("kind", U64), 6: ("finished_at", I64),
          9: ("tags", [{1: ("key", str), 2: ("value", str)}]), 12: ("streams", [STREAM])}
 SEALED_PART = {1: ("databases", [{1: ("name", str), 5: ("entries_stream", U32)}]), 3: ("server_version", U32)}
-DATA = {1: ("stream", U32), 2: ("encoding", U64), 3: ("columns", [str]), 4: ("rows", U64), 5: ("bytes", U64)}
+DATA = {1: ("stream", U32), 2: ("encoding", U64), 3: ("columns", [str]), 4: ("rows", U64), 5: ("bytes", U64),
+        8: ("types?", [U32])}
 ENTRY = {1: ("kind", str), 3: ("schema?", str), 4: ("name", str), 10: ("data?", DATA)}
 CHANGE_CHUNK = {1: ("id", 32), 2: ("pack", U64), 3: ("offset", U64), 4: ("stored_len", U64), 5: ("continues", bool)}
 SEGMENT_CLEAR = {
@@ -261,18 +271,20 @@ def plain_of(what, inner):
     """Flags and plain bytes of what was under the seal."""
     codec, flags, size = layout(what, "<BB2xI", inner)
     body = inner[8:]
-    need(codec < 3 and flags < 2 and size <= PLAIN_MAX, f"{what}: codec, flags or plain length are not valid")
+    need(codec < 4 and flags < 2 and size <= PLAIN_MAX, f"{what}: codec, flags or plain length are not valid")
     if codec > 0:
-        room = size if codec == 1 else size + 4 + 4 * COLUMNS_MAX
+        room = size + HEADS_MAX[codec]
         try:
             facts = zstandard.get_frame_parameters(body)
-            need((size if codec == 1 else 0) <= facts.content_size <= room and not facts.dict_id
+            need((size if codec == ZSTD else 0) <= facts.content_size <= room and not facts.dict_id
                  and facts.window_size <= PLAIN_MAX, f"{what}: its zstd frame is not of {size} plain bytes")
             body = zstandard.ZstdDecompressor().decompress(body, max_output_size=room, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise Refused(f"{what}: zstd: {error}") from None
-    if codec == 2:
+    if codec == COLUMNS:
         body = rows_of(what, body)
+    if codec == TUPLE_COLUMNS:
+        body = tuples_of(what, body, size)
     need(len(body) == size, f"{what}: the body has another length than it says")
     return flags, body
 
@@ -288,6 +300,68 @@ def rows_of(what, laid):
     need(at == len(laid) and all(column[-1] == b"" and len(column) == len(columns[0]) for column in columns),
          f"{what}: columns do not have the same number of fields")
     return b"".join(b"\t".join(row) + b"\n" for row in zip(*(column[:-1] for column in columns)))
+
+
+def tuples_of(what, laid, size):
+    """Binary tuples out of their columns; they have at most so many bytes."""
+    count, rows = layout(what, "<H2xI", laid)
+    need(0 < count <= COLUMNS_MAX, f"{what}: {count} columns")
+    need(rows * (2 + 4 * count) <= size, f"{what}: {rows} rows of {count} columns are longer than the plain length")
+    columns, at = [], 8
+    for _ in range(count):
+        fields, at = fields_of(what, laid, at, rows)
+        columns.append(fields)
+    need(at == len(laid), f"{what}: bytes follow the columns")
+    head = struct.pack(">H", count)
+    return b"".join(head + b"".join(row) for row in zip(*columns))
+
+
+def fields_of(what, laid, at, rows):
+    """The fields of a column of tuples, each as it is in its row, and where the column ends."""
+    form, width, nulls = layout(f"{what}: column", "<BBBx", laid, at)
+    at += 4
+    def take(size):
+        nonlocal at
+        need(size <= len(laid) - at, f"{what}: a column is truncated")
+        at += size
+        return laid[at - size:at]
+    need(PLANES <= form <= LONG, f"{what}: a column has the form {form}, which is not known")
+    widths = {PLANES: range(1, 17), DIFFERENCES: (4, 8)}.get(form, (0,))
+    need(width in widths and nulls <= (form in (PLANES, DIFFERENCES)), f"{what}: a column has a wrong width, or nulls")
+    if form in (PLANES, DIFFERENCES):
+        marks = take(rows) if nulls else bytes(rows)
+        need(set(marks) <= {0, 1}, f"{what}: a field is neither NULL nor not")
+        lengths = [None if mark else width for mark in marks]
+        values = unfolded(take(width * marks.count(0)), width, form == DIFFERENCES)
+    else:
+        if form == SHORT:
+            lengths = [length - 1 if length else None for length in take(rows)]
+        else:
+            found = struct.unpack(f"<{rows}I", take(4 * rows))
+            lengths = [None if length == 0xFFFFFFFF else length for length in found]
+        values = take(sum(filter(None, lengths)))
+    fields, start = [], 0
+    for length in lengths:
+        if length is None:
+            fields.append(b"\xff\xff\xff\xff")
+            continue
+        fields.append(struct.pack(">I", length) + values[start:start + length])
+        start += length
+    return fields, at
+
+
+def unfolded(planes, width, are_differences):
+    """Values of one width out of their planes, of themselves or of their differences."""
+    values, count = bytearray(len(planes)), len(planes) // width
+    for place in range(width):
+        values[place::width] = planes[place * count:(place + 1) * count]
+    if not are_differences:
+        return values
+    form, number, numbers = f">{count}{'I' if width == 4 else 'Q'}", 0, []
+    for folded in struct.unpack(form, values):
+        number = (number + (folded >> 1 ^ -(folded & 1))) % (1 << 8 * width)
+        numbers.append(number)
+    return struct.pack(form, *numbers)
 
 
 def references(data):
@@ -500,20 +574,84 @@ class Backup:
             yield plain
 
     def rows(self, data):
-        """The rows of a table in COPY text, each without its newline; counts are checked."""
-        need(data["encoding"] == 1, "the rows are not in COPY text: this reader knows no other row encoding yet")
-        rest, rows, size = [], 0, 0
-        for plain in self.stream(data["stream"], ROWS):
-            size += len(plain)
-            lines = plain.split(b"\n")
-            if len(lines) > 1:
-                lines[0], rest = b"".join(rest) + lines[0], []
-            rows += len(lines) - 1
-            yield from lines[:-1]
-            rest.append(lines[-1])
-        need(not any(rest), "the last row has no end")
+        """The rows of a table, each a list of its values as text, None for NULL; counts are checked."""
+        need(data["encoding"] in (COPY_TEXT, COPY_BINARY),
+             "the rows are neither in COPY text nor in COPY binary: this reader knows no other row encoding yet")
+        rows, size, columns = 0, 0, data["columns"]
+        def pieces():
+            nonlocal size
+            for plain in self.stream(data["stream"], ROWS):
+                size += len(plain)
+                yield plain
+        if data["encoding"] == COPY_TEXT:
+            need(data["types"] is None, "rows in COPY text have types")
+            found = (values(line, len(columns)) for line in lines(pieces()))
+        else:
+            found = binary_rows(pieces(), columns, data["types"])
+        for row in found:
+            rows += 1
+            yield row
         need((rows, size) == (data["rows"], data["bytes"]), f"{rows} rows, {size} bytes found; "
              f"the backup says {data['rows']} rows, {data['bytes']} bytes")
+
+
+def lines(pieces):
+    """Lines without their newlines; one may go on in the next piece."""
+    rest = []
+    for plain in pieces:
+        found = plain.split(b"\n")
+        if len(found) > 1:
+            found[0], rest = b"".join(rest) + found[0], []
+        yield from found[:-1]
+        rest.append(found[-1])
+    need(not any(rest), "the last row has no end")
+
+
+def tuples(pieces, columns):
+    """Binary tuples, each a list of its fields, None for NULL; one may go on in the next piece."""
+    held, row, length = bytearray(), None, None
+    for plain in pieces:
+        held += plain
+        at = 0
+        while True:
+            size = 2 if row is None else 4 if length is None else length
+            if size > len(held) - at:
+                break
+            part, at = bytes(held[at:at + size]), at + size
+            if row is None:
+                count = int.from_bytes(part, "big", signed=True)
+                need(count == columns, f"a row has {count} fields instead of {columns}")
+                row = []
+            elif length is None:
+                length = int.from_bytes(part, "big", signed=True)
+                need(-1 <= length <= VALUE_MAX, f"a field of {length} bytes")
+                if length == -1:
+                    row.append(None)
+                    length = None
+            else:
+                row.append(part)
+                length = None
+            if length is None and len(row) == columns:
+                yield row
+                row = None
+        del held[:at]
+    need(row is None and not held, "the last row has no end")
+
+
+def binary_rows(pieces, columns, types):
+    """The rows of binary tuples, each a list of its values as text, None for NULL."""
+    need(types is not None and len(types) == len(columns), "the rows do not have a type for each column")
+    converters = [(name, of_column(name, binary_values.converter, oid)) for name, oid in zip(columns, types)]
+    for fields in tuples(pieces, len(columns)):
+        yield [None if field is None else of_column(name, convert, field)
+               for field, (name, convert) in zip(fields, converters)]
+
+
+def of_column(name, convert, argument):
+    try:
+        return convert(argument)
+    except binary_values.NoValue as error:
+        raise Refused(f"column {name!r}: {error}") from None
 
 
 class Segment:
@@ -579,18 +717,23 @@ def change_of(data, size, columns):
     start = 12 + 2 * count
     names = [column["name"] for column in columns]
     of_old = names if flags & 2 else [column["name"] for column in columns if column["is_key"]]
-    old = dict(zip(of_old, values(data[start:start + old_len], len(of_old)))) if flags & 1 else {}
-    new = dict(zip(names, values(data[start + old_len:], len(names)))) if action < 3 else {}
+    old = dict(zip(of_old, texts(data[start:start + old_len], len(of_old)))) if flags & 1 else {}
+    new = dict(zip(names, texts(data[start + old_len:], len(names)))) if action < 3 else {}
     for at in unchanged:
         need(new.pop(names[at]) is None, "a change has a value that is unchanged")
     return member, {"action": ACTIONS[action], "old": old, "new": new, "unchanged": [names[at] for at in unchanged]}
 
 
-def values(row, count):
+def values(line, count):
     """The values of a line of COPY text, None for NULL."""
-    fields = row.split(b"\t")
-    need(len(fields) == count, "a row has another number of columns")
-    return [None if field == b"\\N" else unescaped(field).decode("utf-8", "replace") for field in fields]
+    fields = line.split(b"\t") if count or line else []
+    need(len(fields) == count, f"a row has {len(fields)} fields instead of {count}")
+    return [None if field == b"\\N" else unescaped(field) for field in fields]
+
+
+def texts(line, count):
+    """The same as JSON has them."""
+    return [None if value is None else value.decode("utf-8", "replace") for value in values(line, count)]
 
 
 def segments(repository, stream):
@@ -621,16 +764,13 @@ def unescaped(field):
     return re.sub(rb"\\(.?)", lambda found: ESCAPES.get(found[1], found[1]), field, flags=re.DOTALL)
 
 
-def csv_line(row, columns):
+def csv_line(row):
     """A row as PostgreSQL's COPY (FORMAT csv) writes it: NULL is empty, an empty text is quoted."""
-    fields = row.split(b"\t") if columns or row else []
-    need(len(fields) == columns, f"a row has {len(fields)} fields instead of {columns}")
     out = []
-    for field in fields:
-        value = unescaped(field)
-        if field == b"\\N":
+    for value in row:
+        if value is None:
             value = b""
-        elif not value or re.search(rb'[",\r\n]', value) or (columns == 1 and value == b"\\."):
+        elif not value or re.search(rb'[",\r\n]', value) or (len(row) == 1 and value == b"\\."):
             value = b'"' + value.replace(b'"', b'""') + b'"'
         out.append(value)
     return b",".join(out) + b"\n"
@@ -664,9 +804,8 @@ def run(arguments):
             print(f"{name!r}: {data['rows']} rows")
         return
     need(options.table in with_rows, f"the backup has no rows of a table {options.table!r}")
-    columns = with_rows[options.table]["columns"]
     for row in backup.rows(with_rows[options.table]):
-        sys.stdout.buffer.write(csv_line(row, len(columns)))
+        sys.stdout.buffer.write(csv_line(row))
     sys.stdout.buffer.flush()
 
 

@@ -386,6 +386,10 @@ pub struct Data {
     /// absent where the rows are not those of a table.
     #[n(7)]
     pub numbers: Option<Vec<i16>>,
+    /// Of binary rows: for each of `columns` the OID of the built-in type whose binary form its
+    /// values have. A domain's is its base type's, an enum's that of text: its values are labels.
+    #[n(8)]
+    pub types: Option<Vec<u32>>,
 }
 
 /// How a row of a stream is written.

@@ -144,6 +144,8 @@ pub enum Codec {
     Zstd = 1,
     /// The chunk's columns one after another ([`columns`](crate::columns)), then zstd.
     ColumnsZstd = 2,
+    /// The columns of its binary tuples ([`tuple_columns`](crate::tuple_columns)), then zstd.
+    TupleColumnsZstd = 3,
 }
 
 impl Codec {
@@ -156,6 +158,7 @@ impl Codec {
             0 => Self::Raw,
             1 => Self::Zstd,
             2 => Self::ColumnsZstd,
+            3 => Self::TupleColumnsZstd,
             _ => return Err(FormatError::invalid("codec", format!("{code} is not known"))),
         })
     }

@@ -21,6 +21,8 @@
 //! | [`entry`] | one catalog object of a backup |
 //! | [`catalog_image`] | the catalogs of one moment, as answers to catalog queries |
 //! | [`columns`] | rows laid out column by column, before they are compressed |
+//! | [`tuple`] | rows of binary COPY, field by field |
+//! | [`tuple_columns`] | those laid out column by column |
 //! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
 //! | [`segment`] | a run of the change stream, in the order of commits |
 //! | [`change`] | one change of one table's row |
@@ -48,6 +50,8 @@ mod reader;
 pub mod segment;
 pub mod single_file;
 pub mod stream;
+pub mod tuple;
+pub mod tuple_columns;
 pub mod voucher;
 
 pub use error::FormatError;

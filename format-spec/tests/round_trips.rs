@@ -260,6 +260,7 @@ fn data() -> impl Strategy<Value = Data> {
     (any::<u32>(), encoding, vec(".*", 0..4), sums, any::<Option<u32>>()).prop_map(
         |(stream, encoding, columns, (rows, bytes), table)| Data {
             numbers: table.map(|_| (1..).take(columns.len()).collect()),
+            types: table.map(|oid| vec![oid; columns.len()]),
             stream,
             encoding,
             columns,

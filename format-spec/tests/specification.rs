@@ -599,6 +599,7 @@ fn entries_have_the_keys_of_the_tables() {
         bytes: 0,
         table: Some(1),
         numbers: Some(vec![1]),
+        types: Some(vec![1]),
     };
     check_keys("Column", &column);
     check_keys("Relation", &relation);

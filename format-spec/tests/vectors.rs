@@ -20,7 +20,7 @@ use pgkeep_format::prune::{Lease, PruneList, SeenLease};
 use pgkeep_format::single_file::{self, Directory, RecordHeader};
 use pgkeep_format::stream::{self, Stream};
 use pgkeep_format::voucher::Voucher;
-use pgkeep_format::{FormatError, cbor, columns, index, key, manifest, segment};
+use pgkeep_format::{FormatError, cbor, columns, index, key, manifest, segment, tuple_columns};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -111,6 +111,11 @@ fn decode(structure: &str, input: &[u8], with: &Value) -> Found {
             let plain_len = usize::try_from(with["plain_len"].as_u64().unwrap()).unwrap();
             let rows = columns::rows_of(input, plain_len)?;
             Ok((json!({"rows": hex(&rows)}), columns::lay_out(&rows).unwrap_or_default()))
+        }
+        "tuple-columns" => {
+            let plain_len = usize::try_from(with["plain_len"].as_u64().unwrap()).unwrap();
+            let rows = tuple_columns::rows_of(input, plain_len)?;
+            Ok((json!({"rows": hex(&rows)}), tuple_columns::lay_out(&rows).unwrap_or_default()))
         }
         "key" => key_content(input, with),
         "frame-header" => frame_header(input),
@@ -371,7 +376,7 @@ fn data(data: &Data) -> Value {
         RowEncoding::Cbor => 3,
     };
     json!({"stream": data.stream, "encoding": encoding, "columns": data.columns,
-        "rows": data.rows, "bytes": data.bytes})
+        "rows": data.rows, "bytes": data.bytes, "types": data.types})
 }
 
 fn directory(input: &[u8], end_offset: u64) -> Found {

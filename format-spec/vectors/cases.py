@@ -8,9 +8,9 @@ inputs that this version would not write itself (they hold something of a later 
 
 import struct
 
-from encode import (crc, cbor, file_trailer, footer_line, frame, frame_header, head, indexed_pack,
-                    inner_header, key_content, laid_out, made, manifest_body, object_header, pack_trailer,
-                    record, reference, signed_object)
+from encode import (DIFFERENCES, LONG, PLANES, SHORT, crc, cbor, file_trailer, footer_line, frame, frame_header,
+                    head, indexed_pack, inner_header, key_content, laid_out, laid_out_tuples, made, manifest_body,
+                    object_header, pack_trailer, record, reference, signed_object, tuple_column, tuples)
 
 REPOSITORY, OBJECT = made("repository id", 16), made("object id", 16)
 KEY, CHUNK, NONCE = made("key id", 16), made("chunk id", 32), made("nonce", 12)
@@ -255,13 +255,14 @@ def frames(cases):
 
     what = "inner-header"
     for name, codec, flags, body in (("raw", 0, 0, b"abc"), ("empty-raw", 0, 0, b""), ("zstd", 1, 0, b"?"),
-                                     ("columns", 2, 0, b"?"), ("row-goes-on", 0, 1, b"abc")):
+                                     ("columns", 2, 0, b"?"), ("tuple-columns", 3, 0, b"?"),
+                                     ("row-goes-on", 0, 1, b"abc")):
         size = len(body) if codec == 0 else PLAIN_MAX
         cases.good(what, name, inner_header(codec, flags, size) + body,
                    {"codec": codec, "flags": flags, "plain_len": size, "body": body.hex()})
     data = inner_header(0, 0, 3) + b"abc"
     cases.bad(what, "seven-bytes", data[:7], "truncated")
-    cases.bad(what, "codec-3-is-not-known", patched(data, 0, b"\3"), "invalid")
+    cases.bad(what, "codec-4-is-not-known", patched(data, 0, b"\4"), "invalid")
     cases.bad(what, "unknown-flag", patched(data, 1, b"\2"), "invalid")
     cases.bad(what, "reserved-bytes-are-zero", patched(data, 3, b"\1"), "invalid")
     cases.bad(what, "plain-length-above-its-limit", inner_header(1, 0, PLAIN_MAX + 1) + b"?", "limit")
@@ -289,6 +290,82 @@ def frames(cases):
     cases.bad(what, "a-column-with-more-fields", laid_out([[b"one", b"two"], [b"1"]]), "invalid", plain_len=10)
     ends = laid_out([[b"1"], [b"one"]])
     cases.bad(what, "a-column-that-does-not-end", ends[:-1] + b"x", "invalid", plain_len=6)
+
+
+def tuple_columns(cases):
+    what = "tuple-columns"
+    def numbers(form, *found):
+        return [None if number is None else struct.pack(form, number) for number in found]
+    def good(name, *columns, again=True):
+        """Columns, each a form and its fields."""
+        rows = list(zip(*(fields for _, fields in columns)))
+        data = laid_out_tuples(len(rows), [tuple_column(form, fields) for form, fields in columns])
+        plain = tuples(rows)
+        cases.good(what, name, data, {"rows": plain.hex()}, again, plain_len=len(plain))
+        return data, len(plain)
+    following = range(1000, 1040)
+    good("planes", (PLANES, numbers(">i", 7, -1)))
+    good("planes-of-one-byte", (PLANES, [b"t", b"f", b"t"]))
+    good("planes-of-16-bytes", (PLANES, [made("uuid 1", 16), made("uuid 2", 16)]))
+    good("differences-of-4-bytes", (DIFFERENCES, numbers(">i", *following)))
+    good("differences-of-8-bytes", (DIFFERENCES, numbers(">q", *(3 * n + (1 << 50) for n in following))))
+    around = [0, *(1_000_000 + (n if n % 2 else -n) for n in range(12))]
+    good("differences-of-both-signs", (DIFFERENCES, numbers(">i", *around)))
+    for size, form in ((4, ">i"), (8, ">q")):
+        top = 1 << 8 * size - 1
+        wrapping = numbers(form, 0, top - 1, -top, 1 - top, -1, 0, top - 1)
+        good(f"differences-of-{size}-bytes-that-wrap", (DIFFERENCES, wrapping), again=False)
+    good("planes-with-nulls", (PLANES, [None, b"\1\2", None, b"\3\4"]))
+    good("differences-with-nulls", (DIFFERENCES, numbers(">q", None, *following, None, 1040, None)))
+    good("short", (SHORT, [b"ab", None, b"", b"c" * 254]))
+    good("short-nothing-but-nulls", (SHORT, [None, None]))
+    good("short-nothing-but-empty-values", (SHORT, [b"", b""]))
+    good("long", (LONG, [b"a" * 255, None, b"", b"b"]))
+    good("columns-of-all-forms", (DIFFERENCES, numbers(">i", *following)), (SHORT, [b"x" * (n % 7) for n in following]),
+         (PLANES, [None if n % 3 else bytes([n % 2]) for n in following]), (LONG, [None] * 39 + [b"y" * 300]))
+    good("most-columns", *[(SHORT, [None])] * 1664)
+    cases.good(what, "no-rows", laid_out_tuples(0, [tuple_column(SHORT, []), tuple_column(PLANES, [])]),
+               {"rows": ""}, again=False, plain_len=0)
+    good("values-of-one-width-in-another-form", (SHORT, [b"a", b"b"]), (LONG, [b"c", b"d"]), again=False)
+    good("nothing-but-nulls-in-planes", (PLANES, [None, None]), again=False)
+    cases.good(what, "marks-without-nulls", laid_out_tuples(2, [tuple_column(PLANES, [b"a", b"b"], True)]),
+               {"rows": tuples([[b"a"], [b"b"]]).hex()}, again=False, plain_len=14)
+
+    data, size = good("two-columns", (PLANES, [b"\1\2", None, b"\3\4"]), (SHORT, [b"", b"one", None]))
+    def bad(name, data, error="invalid", size=size):
+        cases.bad(what, name, data, error, plain_len=size)
+    bad("seven-bytes", data[:7], "truncated")
+    bad("no-columns", laid_out_tuples(0, []), size=0)
+    bad("rows-without-columns", laid_out_tuples(2, []), size=4)
+    bad("too-many-columns", laid_out_tuples(1, [tuple_column(SHORT, [None])] * 1665), "limit", 2 + 4 * 1665)
+    bad("reserved-bytes-are-zero", patched(data, 3, b"\1"))
+    bad("a-row-more-than-fits", laid_out_tuples(4, [tuple_column(SHORT, [None] * 4)]), size=23)
+    bad("as-many-rows-as-can-be-said", patched(data, 4, b"\xff\xff\xff\xff"))
+    bad("head-of-a-column-cut-off", data[:11], "truncated")
+    bad("reserved-byte-of-a-column-is-zero", patched(data, 11, b"\1"))
+    for form in (0, 5):
+        bad(f"form-{form}-is-not-known", patched(data, 8, bytes([form])))
+    bad("width-0", laid_out_tuples(1, [b"\1\0\0\0"]), size=6)
+    bad("width-17", laid_out_tuples(1, [tuple_column(PLANES, [bytes(17)])]), size=23)
+    for width in (1, 2, 16):
+        column = tuple_column(DIFFERENCES, [bytes(width)])
+        bad(f"differences-of-{width}-bytes", laid_out_tuples(1, [column]), size=6 + width)
+    bad("nulls-is-2", patched(data, 10, b"\2"))
+    bad("a-mark-is-2", patched(data, 12, b"\2"))
+    bad("marks-cut-off", data[:14], "truncated")
+    for name, form in (("short", SHORT), ("long", LONG)):
+        column = laid_out_tuples(2, [tuple_column(form, [b"abc", None])])
+        bad(f"{name}-with-a-width", patched(column, 9, b"\1"), size=15)
+        bad(f"{name}-with-nulls", patched(column, 10, b"\1"), size=15)
+        bad(f"{name}-with-lengths-cut-off", column[:13], "truncated", 15)
+        bad(f"{name}-with-values-cut-off", column[:-1], "truncated", 15)
+    bad("planes-cut-off", laid_out_tuples(2, [tuple_column(PLANES, [b"abc", b"def"])])[:-1], "truncated", 18)
+    bad("differences-cut-off", laid_out_tuples(2, [tuple_column(DIFFERENCES, [bytes(8)] * 2)])[:-1], "truncated", 28)
+    bad("a-length-beyond-all-bounds", laid_out_tuples(1, [b"\4\0\0\0\xfe\xff\xff\xffx"]), "truncated", 7)
+    bad("bytes-follow-the-last-column", data + b"\0")
+    bad("a-column-is-missing", patched(data, 0, b"\3"), "truncated", size + 12)
+    bad("shorter-than-the-plain-length", data, size=size + 1)
+    bad("longer-than-the-plain-length", data, size=size - 1)
 
 
 def lines(count=3):
@@ -454,15 +531,18 @@ def entries(cases):
     cases.good(what, "large-objects-of-an-owner", cbor(owned), nothing | {
         "kind": "BLOB METADATA", "section": 1, "name": "7..9", "create": "SELECT …;", "depends_on": [],
         "owner": 'own"er', "large_objects": [7, 9]})
-    for code in (1, 2, 3):
-        rows = {1: "TABLE DATA", 2: 1, 4: "t", 5: "", 7: [1], 8: 1, 10: {1: 7, 2: code, 3: [], 4: HUGE, 5: 0}}
+    for code, columns, types in ((1, [], None), (2, ["n", "tags"], [23, 1009]), (3, [], None)):
+        rows = {1: "TABLE DATA", 2: 1, 4: "t", 5: "", 7: [1], 8: 1, 10: {1: 7, 2: code, 3: columns, 4: HUGE, 5: 0}}
+        if types is not None:
+            rows[10][8] = types
         cases.good(what, f"rows-in-encoding-{code}", cbor(rows), nothing | {
             "kind": "TABLE DATA", "section": 1, "name": "t", "create": "", "depends_on": [1], "belongs_to": 1,
-            "data": {"stream": 7, "encoding": code, "columns": [], "rows": HUGE, "bytes": 0}})
+            "data": {"stream": 7, "encoding": code, "columns": columns, "rows": HUGE, "bytes": 0, "types": types}})
     cases.good(what, "unknown-kind-is-kept", cbor(base | {1: "PROPERTY GRAPH"}), nothing | plain | {"kind": "PROPERTY GRAPH"})
     cases.good(what, "unknown-key-is-passed-over", cbor(base | {14: "later"}), nothing | plain, again=False)
     cases.bad(what, "section-3-is-not-known", cbor(base | {2: 3}), "invalid")
     cases.bad(what, "encoding-4-is-not-known", cbor(rows | {10: rows[10] | {2: 4}}), "invalid")
+    cases.bad(what, "type-above-32-bits", cbor(rows | {10: rows[10] | {8: [1 << 32]}}), "invalid")
     cases.bad(what, "position-above-32-bits", cbor(base | {7: [1 << 32]}), "invalid")
     cases.bad(what, "negative-position", cbor(base | {8: -1}), "invalid")
     cases.bad(what, "large-object-above-32-bits", cbor(owned | {12: [1 << 32]}), "invalid")
@@ -541,6 +621,7 @@ def names(cases):
 def all_cases():
     from stream_cases import WRITERS
     cases = Cases()
-    for write in (objects, configs, leases, keys, frames, packs, manifests, entries, single_files, names, *WRITERS):
+    for write in (objects, configs, leases, keys, frames, tuple_columns, packs, manifests, entries, single_files,
+                  names, *WRITERS):
         write(cases)
     return cases.files

@@ -22,7 +22,8 @@ CONFIG, PACK, INDEX, MANIFEST, SINGLE_FILE = 1, 2, 3, 4, 5
 VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
 NONE, AES, CHACHA = 0, 1, 2
-RAW, ZSTD, COLUMNS = 0, 1, 2
+RAW, ZSTD, COLUMNS, TUPLE_COLUMNS = 0, 1, 2, 3
+PLANES, DIFFERENCES, SHORT, LONG = 1, 2, 3, 4
 SECRETS_ID = b"\xff" * 16
 
 
@@ -113,11 +114,79 @@ def laid_out(columns, rest=b""):
     return struct.pack("<H2x", len(columns)) + lengths + b"".join(columns) + rest
 
 
+def tuples(rows):
+    """Rows, each a list of fields, None for NULL, as binary COPY has them."""
+    data = b""
+    for row in rows:
+        data += struct.pack(">h", len(row))
+        for field in row:
+            data += struct.pack(">i", -1) if field is None else struct.pack(">i", len(field)) + field
+    return data
+
+
+def fields_of(data):
+    """The rows of binary tuples."""
+    rows, at = [], 0
+    while at < len(data):
+        rows.append([])
+        (count,) = struct.unpack_from(">h", data, at)
+        at += 2
+        for _ in range(count):
+            (size,) = struct.unpack_from(">i", data, at)
+            rows[-1].append(None if size < 0 else data[at + 4:at + 4 + size])
+            at += 4 + max(size, 0)
+    return rows
+
+
+def folded(values, width):
+    """Differences of values to the one before, small where they are near, whichever way."""
+    out, before = [], 0
+    for value in (int.from_bytes(value, "big") for value in values):
+        difference, before = (value - before) % (1 << 8 * width), value
+        if difference >= 1 << 8 * width - 1:
+            difference = 2 * ((1 << 8 * width) - difference) - 1
+        else:
+            difference *= 2
+        out.append(difference.to_bytes(width, "big"))
+    return out
+
+
+def tuple_column(form, fields, nulls=None):
+    """One column of tuples; whether NULLs are marked is told by whether there are some, if it is not said."""
+    values = [field for field in fields if field is not None]
+    if form in (SHORT, LONG):
+        lengths = bytes(0 if field is None else len(field) + 1 for field in fields) if form == SHORT else b"".join(
+            struct.pack("<I", 0xFFFFFFFF if field is None else len(field)) for field in fields)
+        return struct.pack("<BBBx", form, 0, 0) + lengths + b"".join(values)
+    width, nulls = len((values or [b"?"])[0]), None in fields if nulls is None else nulls
+    marks = bytes(field is None for field in fields) if nulls else b""
+    if form == DIFFERENCES:
+        values = folded(values, width)
+    planes = bytes(value[place] for place in range(width) for value in values)
+    return struct.pack("<BBBx", form, width, nulls) + marks + planes
+
+
+def laid_out_tuples(rows, columns, rest=b""):
+    """So many rows in columns that are laid out already."""
+    return struct.pack("<H2xI", len(columns), rows) + b"".join(columns) + rest
+
+
+def tuple_form(fields):
+    """A form that a column can have."""
+    widths = {len(field) for field in fields if field is not None}
+    if len(widths) == 1 and max(widths) in range(1, 17):
+        return DIFFERENCES if widths <= {4, 8} else PLANES
+    return SHORT if max(widths, default=0) < 255 else LONG
+
+
 def compress(codec, plain):
     if codec == RAW:
         return plain
     if codec == COLUMNS:
         plain = laid_out(zip(*(row.split(b"\t") for row in plain[:-1].split(b"\n"))))
+    if codec == TUPLE_COLUMNS:
+        rows = fields_of(plain)
+        plain = laid_out_tuples(len(rows), [tuple_column(tuple_form(fields), fields) for fields in zip(*rows)])
     return zstandard.ZstdCompressor(level=1, write_content_size=True).compress(plain)
 
 

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from encode import (AES, CHACHA, COLUMNS, CONFIG, ENTRIES, INDEX, LIST, MANIFEST, NONE, RAW, ROWS, SEALED,
-                    SECRETS_ID, VOUCHER, ZSTD, age_encrypt, bech32, cbor, chunk_id, compress, crc, footer_of,
-                    frame, frame_header, frame_key, indexed_pack, inner_header, key_content, made,
-                    manifest_body, pack, public, reference, signed_object, single_file)
+                    SECRETS_ID, TUPLE_COLUMNS, VOUCHER, ZSTD, age_encrypt, bech32, cbor, chunk_id, compress, crc,
+                    footer_of, frame, frame_header, frame_key, indexed_pack, inner_header, key_content, made,
+                    manifest_body, pack, public, reference, signed_object, single_file, tuples)
 
 REPOSITORY = made("repository id", 16)
 OWNER, WRITER, STRANGER = made("owner seed", 32), made("writer seed", 32), made("stranger seed", 32)
@@ -35,9 +35,29 @@ CLIENTS_CSV = ('1,Ada,\n2,"Bob ""the builder""","one\ntwo\\three\tfour"\n3,"",",
                '4,Héron,\\N\n')
 LOG = [f"{n}\t{'x' * (n % 7)}\n".encode() for n in range(40)]
 PIECES = b"16400\t0\t\\\\x00ff\n16400\t9\t\\\\x01\n"
-TEXT_TABLES = {"None.BLOBS": "16400,0,\\x00ff\n16400,9,\\x01\n", "app.clients": CLIENTS_CSV, "app.Nothing \"here\"": "\n\n\n",
-               "app.log": "".join(f"{n},{'x' * (n % 7) or chr(34) * 2}\n" for n in range(40)),
-               "app.empty": ""}
+# Name, type as SQL and OID of the type of the columns of binary rows.
+BINARY_COLUMNS = [
+    ("n", "integer", 23), ("id", "bigint", 20), ("at", "timestamp with time zone", 1184), ("day", "date", 1082),
+    ("price", "numeric", 1700), ("ratio", "double precision", 701), ("part", "real", 700), ("ok", "boolean", 16),
+    ("note", "text", 25), ("tags", "text[]", 1009), ("net", "inet", 869), ("key", "uuid", 2950)]
+TAGS = struct.pack(">iiIii", 1, 1, 25, 3, 1) + b"\0\0\0\1a" + b"\0\0\0\4null" + b"\xff\xff\xff\xff"
+BINARY_ROWS = [
+    [struct.pack(">i", n), struct.pack(">q", 1000 * n), struct.pack(">q", 757_382_400_000_000 + 1_500_000 * n),
+     struct.pack(">i", 8766 + n), struct.pack(">HhHH3H", 3, 1, 0x4000, 2, n, 2345, 6700), struct.pack(">d", n / 10),
+     struct.pack(">f", n / 10), bytes([n % 2]), note, None if n % 2 else TAGS, bytes([2, 24, 0, 4, 10, 0, n, 0]),
+     bytes([*range(15), n])]
+    for n, note in enumerate((b"", b"plain", b'say "hi"\tto, all\n', None, b"\\N"), 1)]
+BINARY = tuples(BINARY_ROWS)
+BINARY_CSV = "".join(
+    f"{n},{n}000,2024-01-01 00:00:0{second}+00,2024-01-0{n + 1},-{n}2345.67,0.{n},0.{n},{rest},"
+    f"10.0.{n}.0/24,00010203-0405-0607-0809-0a0b0c0d0e0{n}\n"
+    for n, second, rest in (
+        (1, "1.5", 't,"",'), (2, "3", 'f,plain,"{a,""null"",NULL}"'), (3, "4.5", 't,"say ""hi""\tto, all\n",'),
+        (4, "6", 'f,,"{a,""null"",NULL}"'), (5, "7.5", "t,\\N,")))
+TABLES = {"None.BLOBS": "16400,0,\\x00ff\n16400,9,\\x01\n", "app.clients": CLIENTS_CSV,
+          "app.Nothing \"here\"": "\n\n\n",
+          "app.log": "".join(f"{n},{'x' * (n % 7) or chr(34) * 2}\n" for n in range(40)),
+          "app.empty": "", "app.binary": BINARY_CSV}
 
 
 def number_id(number):
@@ -85,7 +105,8 @@ def stream(frame_type, references, lists=None):
     return {1: frame_type, 2: len(references), 3: b"", 4: [item[:32] for item in lists]}
 
 
-def entries():
+def entries(binary=()):
+    """All entries; `binary` says what is else of the data of the table with binary rows, None what it lacks."""
     def column(name, type_name):
         return {1: name, 2: type_name, 3: False, 4: "", 5: ""}
     def table(name, columns, position):
@@ -103,9 +124,12 @@ def entries():
     for name, columns, number, encoding, count, size in (
             ("clients", clients, 1, 1, 4, len(CLIENTS)), ('Nothing "here"', [], 2, 1, 3, 3),
             ("log", log, 3, 1, 40, sum(map(len, LOG))), ("empty", log, 4, 1, 0, 0),
-            ("binary", [("n", "integer")], 5, 2, 2, 20)):
+            ("later", log, 4, 3, 0, 0),
+            ("binary", [column[:2] for column in BINARY_COLUMNS], 5, 2, len(BINARY_ROWS), len(BINARY))):
         out.append(table(name, columns, 0))
         out.append(rows(name, columns, len(out) - 1, number, encoding, count, size))
+    data = out[-1][10] | {8: [oid for _, _, oid in BINARY_COLUMNS]} | dict(binary)
+    out[-1][10] = {key: value for key, value in data.items() if value is not None}
     out.append({1: "BLOBS", 2: 1, 4: "BLOBS", 5: "", 7: [],
                 10: {1: 6, 2: 1, 3: ["loid", "offset", "data"], 4: 2, 5: len(PIECES)}})
     out.append({1: "A KIND OF LATER", 2: 2, 4: "x", 5: "SELECT 1;", 7: [0]})
@@ -151,7 +175,11 @@ class Repository:
         parts += [first.chunk(ROWS, LOG[38] + LOG[39][:1], 1), first.chunk(ROWS, LOG[39][1:])]
         lists = [first.chunk(LIST, b"".join(parts[:12])), first.chunk(LIST, b"".join(parts[12:]), 0, RAW)]
         log = stream(ROWS, parts, lists)
-        binary = stream(ROWS, [first.chunk(ROWS, b"".join(struct.pack(">hii", 1, 4, n) for n in (1, 2)))])
+        # The third row goes on in the next chunk.
+        two, three, four = (len(tuples(BINARY_ROWS[:count])) for count in (2, 3, 4))
+        binary = stream(ROWS, [
+            first.chunk(ROWS, BINARY[:two], 0, TUPLE_COLUMNS), first.chunk(ROWS, BINARY[two:three - 60], 1),
+            first.chunk(ROWS, BINARY[three - 60:four]), first.chunk(ROWS, BINARY[four:], 0, TUPLE_COLUMNS)])
         objects = stream(ROWS, [first.chunk(ROWS, PIECES)])
         # Frames and streams of a type that comes later are passed over.
         later = stream(200, [first.chunk(200, b"later")])
@@ -216,6 +244,7 @@ def changes(r):
         r.second, made("later", 16), [], True, 0, clear={2: ["time travel"]})}, ""
 
     yield from revocations(r)
+    yield from binary_rows(r, other)
 
     yield "bad", "no-config", {config: None}, "no config"
     yield "bad", "config-by-a-stranger", {config: settings(True, STRANGER)}, "not signed by the owner"
@@ -317,6 +346,28 @@ def revocations(r):
         "config/00000002": settings(True, number=2, config={7: [{1: public(WRITER), 2: "", 3: 0, 4: [name]}]})}, "not valid"
 
 
+def binary_rows(r, other):
+    """Other binary rows, or something else is said of them."""
+    def bad(rule, says, rows=BINARY, data=()):
+        run, streams = Run(rule, AES), list(r.streams)
+        streams[0] = stream(ENTRIES, [run.chunk(ENTRIES, b"".join(map(cbor, entries(data))))])
+        streams[5] = stream(ROWS, [run.chunk(ROWS, rows)])
+        return "bad", rule, other(clear={12: streams}) | run.keys(True) | {
+            pack_name(run.pack_id): pack(REPOSITORY, run.pack_id, run.frames)}, says
+    types = [oid for _, _, oid in BINARY_COLUMNS]
+    yield bad("binary-rows-without-types", "type for each column", data={8: None})
+    yield bad("binary-rows-with-a-type-less", "type for each column", data={8: types[:-1]})
+    yield bad("binary-rows-of-a-type-that-is-not-known", "type 600 is not known", data={8: [600] + types[1:]})
+    yield bad("binary-rows-in-text", "COPY text have types", data={2: 1})
+    yield bad("binary-rows-more-than-said", "the backup says 4 rows", data={4: 4})
+    yield bad("binary-rows-longer-than-said", "bytes found", data={5: len(BINARY) - 1})
+    yield bad("binary-row-with-a-field-less", "fields", tuples([BINARY_ROWS[0][:-1]]))
+    yield bad("binary-row-of-minus-one-field", "-1 fields", BINARY + b"\xff\xff")
+    yield bad("binary-row-without-an-end", "no end", BINARY[:-1])
+    yield bad("binary-field-of-minus-two-bytes", "-2 bytes", BINARY[:2] + b"\xff\xff\xff\xfe" + BINARY[6:])
+    yield bad("binary-value-of-another-length", "3 bytes instead of 4", tuples([[b"\0\0\1", *BINARY_ROWS[0][1:]]]))
+
+
 def all_repositories():
     found = {}
     sealed, plain = Repository(True), Repository(False)
@@ -330,11 +381,11 @@ def all_repositories():
         "repository": REPOSITORY.hex(),
         "backups": [{"id": FIRST.hex(), "finished_at": 1_700_000_005_000_000},
                     {"id": SECOND.hex(), "finished_at": 1_700_086_405_000_000}],
-        "database": "shop", "tables": TEXT_TABLES, "not_text": ["app.binary"]}
+        "database": "shop", "tables": TABLES, "not_read": ["app.later"]}
     found["expected.json"] = (json.dumps(expected, indent=1, ensure_ascii=False) + "\n").encode()
     for kind, rule, objects, says in changes(sealed):
         case = {"rule": rule.replace("-", " "), "says": says,
-                "table": "app.log" if rule.startswith("lists") else "app.clients",
+                "table": {"lists": "app.log", "binary": "app.binary"}.get(rule.split("-")[0], "app.clients"),
                 "objects": {name: None if data is None else data.hex() for name, data in objects.items()}}
         path = f"{kind}/{rule}.json"
         assert path not in found, path

@@ -252,6 +252,7 @@ fn entries() -> Vec<Entry> {
         bytes: 6,
         table: None,
         numbers: None,
+        types: None,
     });
     let later = entry(EntryKind::Other("A LATER KIND".to_owned()), Section::PostData, "SELECT 1;");
     vec![table, rows, later]

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod binary_rows;
 mod buckets;
 mod change_stream;
 mod connections;

@@ -11,7 +11,7 @@ use crate::output::{Align, Table, bytes, count, printable};
 use pgkeep_engine::Result;
 use pgkeep_engine::catalog::{Selection, select_entries};
 use pgkeep_engine::repository::ChunkReader;
-use pgkeep_format::entry::{Data, Entry, EntryKind, Kind, Section};
+use pgkeep_format::entry::{Data, Entry, EntryKind, Kind, RowEncoding, Section};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -32,6 +32,8 @@ struct Object {
     rows: Option<u64>,
     /// Absent where an object has no rows.
     plain_bytes: Option<u64>,
+    /// The format of COPY that the rows are in: `text` or `binary`; absent where an object has none.
+    row_format: Option<&'static str>,
 }
 
 /// Lists the objects.
@@ -79,6 +81,11 @@ fn objects(entries: &[Entry], selected: &BTreeSet<usize>) -> Vec<Object> {
             part_of: entry.belongs_to.and_then(|at| entries.get(at as usize)).map(full_name),
             rows: data.map(|data| data.rows),
             plain_bytes: data.map(|data| data.bytes),
+            row_format: data.map(|data| match data.encoding {
+                RowEncoding::CopyText => "text",
+                RowEncoding::CopyBinary => "binary",
+                RowEncoding::Cbor => "cbor",
+            }),
         })
         .collect()
 }
@@ -127,7 +134,6 @@ fn text(listing: &Listing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pgkeep_format::entry::RowEncoding;
 
     fn entry(kind: Kind, name: &str, belongs_to: Option<u32>, rows: Option<u64>) -> Entry {
         let data = rows.map(|rows| Data {
@@ -138,6 +144,7 @@ mod tests {
             bytes: 10 * rows,
             table: None,
             numbers: None,
+            types: None,
         });
         Entry {
             kind: kind.into(),

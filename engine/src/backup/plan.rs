@@ -54,7 +54,8 @@ pub(super) fn plan(catalog: &Catalog) -> Plan {
 fn items_of(number: usize, table: &TableToCopy, encoding: &str) -> Vec<Item> {
     let rows = &table.rows;
     // The database's own encoding: nothing is converted, so nothing can fail to be.
-    let options = format!("TO STDOUT WITH (ENCODING {})", literal(encoding));
+    let format = if rows.types.is_some() { "binary" } else { "text" };
+    let options = format!("TO STDOUT WITH (FORMAT {format}, ENCODING {})", literal(encoding));
     let bytes = (rows.pages + rows.toast_pages) * BLOCK_BYTES;
     if let Some(query) = &rows.query {
         let sql = format!("COPY ({query}) {options}");

@@ -213,6 +213,9 @@ pub struct Rows {
     pub columns: Vec<String>,
     /// `attnum` of each; empty where there is only a query.
     pub numbers: Vec<i16>,
+    /// Of each column the OID of the type whose binary form its values have; absent where rows are
+    /// to be read as text.
+    pub types: Option<Vec<u32>>,
     /// The query to copy instead of a table: its columns are `columns`.
     pub query: Option<String>,
     /// SQL condition that rows must meet, without `WHERE`.

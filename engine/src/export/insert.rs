@@ -286,6 +286,7 @@ mod tests {
             bytes: 0,
             table: None,
             numbers: None,
+            types: None,
         }
     }
 

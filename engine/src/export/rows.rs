@@ -1,8 +1,9 @@
-//! Rows as they are stored, which is as the source server sent them: checked before any of
+//! Rows as COPY text, which is as the source server sent them or what its values are: checked before any of
 //! them is written, for a line that is no row would be taken for SQL by whoever reads the
 //! script that it ends up in.
 
 use super::Export;
+use crate::postgres::copy_binary::TextRows;
 use crate::progress::Event;
 use crate::repository::{RowsSeen, WholeRows};
 use crate::{Error, ErrorKind, Result};
@@ -13,17 +14,23 @@ use pgkeep_format::frame::FrameType;
 const ROW_LEN_MAX: usize = 1 << 30;
 
 impl Export<'_> {
-    /// Gives the plain bytes of all chunks of an entry's rows, in order, each checked; then
-    /// their number is what the backup says.
+    /// Gives an entry's rows as COPY text, in order and in pieces, each checked; then their number
+    /// is what the backup says.
     pub(super) async fn for_each_chunk(
         &self,
         entry: &Entry,
         data: &Data,
         mut each: impl FnMut(&[u8]) -> Result<()> + Send,
     ) -> Result<()> {
-        if data.encoding != RowEncoding::CopyText {
-            return Err(Error::new(ErrorKind::UnsupportedFormat, "rows are not stored as text"));
-        }
+        let mut converter = match data.encoding {
+            RowEncoding::CopyText => None,
+            RowEncoding::CopyBinary => Some(TextRows::of(data)?),
+            RowEncoding::Cbor => {
+                let message = "rows are in an encoding that tables do not have";
+                return Err(Error::new(ErrorKind::Damaged, message));
+            }
+        };
+        let mut text = Vec::new();
         let stream = self.backup.stream(data.stream)?;
         let table = match &entry.schema {
             Some(schema) => format!("{schema}.{}", entry.name),
@@ -37,7 +44,7 @@ impl Export<'_> {
             false => self.reader.references(stream).await.map_err(names_the_option)?,
         };
         let mut seen = RowsSeen::new(&references, data.rows, data.bytes);
-        let mut whole = WholeRows::new(&self.reader, &references);
+        let mut whole = WholeRows::new(&self.reader, &references, data.encoding);
         for (at, reference) in references.iter().enumerate() {
             let plain = match self.reader.read(&reference.id, FrameType::Rows).await {
                 Ok(opened) => opened.plain,
@@ -49,21 +56,36 @@ impl Export<'_> {
                 }
                 Err(error) => return Err(names_the_option(error)),
             };
-            let kept = match allows_damage {
-                true => &plain[whole.take(at, Some(&plain)).await?],
-                false => &plain,
-            };
-            seen.read(at, &plain, kept);
+            let mut kept = plain.as_slice();
+            if allows_damage {
+                let whole = whole.take(at, Some(&plain)).await?;
+                seen.read(at, plain.len(), &whole);
+                kept = &plain[whole.range];
+            }
             let stored = self.reader.locate(&reference.id)?.frame_len();
-            let before = check.rows;
-            check.check(kept).map_err(|error| of_table(&table, error))?;
-            each(kept)?;
-            let (rows, bytes) = (check.rows - before, kept.len() as u64);
+            let (before, bytes) = (check.rows, kept.len() as u64);
+            while !kept.is_empty() {
+                let rows = match &mut converter {
+                    None => std::mem::take(&mut kept),
+                    Some(converter) => {
+                        text.clear();
+                        let went = converter.convert(kept, &mut text);
+                        kept = &kept[went.map_err(|error| of_table(&table, error))?..];
+                        &text
+                    }
+                };
+                check.check(rows).map_err(|error| of_table(&table, error))?;
+                each(rows)?;
+            }
+            let rows = check.rows - before;
             self.progress.event(Event::Advanced { rows, bytes, stored });
         }
         let missing = seen.missing(table.clone());
         let expected = data.rows.saturating_sub(missing.as_ref().map_or(0, |it| it.rows));
-        check.end(expected).map_err(|error| of_table(&table, error))?;
+        converter
+            .map_or(Ok(()), |converter| converter.end())
+            .and_then(|()| check.end(expected))
+            .map_err(|error| of_table(&table, error))?;
         if let Some(missing) = missing {
             self.note_missing(missing);
         }

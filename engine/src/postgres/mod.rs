@@ -4,6 +4,7 @@
 
 mod cancel;
 mod connect;
+pub mod copy_binary;
 pub mod copy_text;
 mod driver;
 mod guard;

@@ -3,6 +3,7 @@
 //! Rows have no numbers in a backup. A chunk's are known by counting the rows that end in the
 //! chunks before it, and, from the other side, in those behind it.
 
+use super::whole_rows::Whole;
 use pgkeep_format::stream::ChunkReference;
 
 /// What is known of a chunk of a stream.
@@ -97,6 +98,7 @@ pub struct MissingRows {
 pub struct RowsSeen {
     references: Vec<ChunkReference>,
     states: Vec<ChunkState>,
+    is_read: Vec<bool>,
     /// Rows and bytes that the backup says there are.
     rows: u64,
     bytes: u64,
@@ -110,24 +112,26 @@ impl RowsSeen {
     #[must_use]
     pub fn new(references: &[ChunkReference], rows: u64, bytes: u64) -> Self {
         let states = vec![ChunkState::Uncounted; references.len()];
-        Self { references: references.to_vec(), states, rows, bytes, kept: 0, read: 0 }
+        let is_read = vec![false; references.len()];
+        Self { references: references.to_vec(), states, is_read, rows, bytes, kept: 0, read: 0 }
     }
 
-    /// Notes a chunk that was read, by its position from 0, and what is whole of its rows. To do so
-    /// again changes nothing.
-    pub fn read(&mut self, at: usize, plain: &[u8], kept: &[u8]) {
-        if self.states.get(at) != Some(&ChunkState::Uncounted) {
+    /// Notes a chunk that was read, by its position from 0, its plain length and what is whole of
+    /// its rows. To do so again changes nothing.
+    pub fn read(&mut self, at: usize, plain_len: usize, whole: &Whole) {
+        if self.is_read.get(at) != Some(&false) || self.states[at] == ChunkState::Lost {
             return;
         }
-        self.states[at] = ChunkState::Good(row_ends(plain));
-        self.kept += row_ends(kept);
-        self.read += plain.len() as u64;
+        self.is_read[at] = true;
+        self.states[at] = whole.rows.map_or(ChunkState::Uncounted, ChunkState::Good);
+        self.kept += whole.kept;
+        self.read += plain_len as u64;
     }
 
     /// Notes a chunk that cannot be read; whether that is new.
     pub fn lost(&mut self, at: usize) -> bool {
         match self.states.get_mut(at) {
-            Some(state) if *state == ChunkState::Uncounted => {
+            Some(state) if *state == ChunkState::Uncounted && !self.is_read[at] => {
                 *state = ChunkState::Lost;
                 true
             }
@@ -151,10 +155,6 @@ impl RowsSeen {
             spans: lost_spans(&self.references, &self.states, Some(self.rows)),
         })
     }
-}
-
-fn row_ends(plain: &[u8]) -> u64 {
-    plain.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// Rows that end in some chunks, and how many of the chunks say nothing of rows.

@@ -51,7 +51,7 @@ pub use manifests::{Backup, Backups, FinishedBackup};
 pub use packer::{NewFrame, PACK_TARGET, Packed, Packer};
 pub use recipients::{KeyOutcome, KeyReport, rotate};
 pub use segments::Segment;
-pub use whole_rows::WholeRows;
+pub use whole_rows::{Whole, WholeRows};
 pub(crate) use writer::ChunkWriter;
 pub use writers::{Revocation, WriterReport};
 pub use writing::WriteRun;

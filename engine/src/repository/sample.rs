@@ -200,6 +200,7 @@ fn entry(rows: &[&[u8]]) -> Entry {
             bytes: rows.iter().map(|rows| rows.len() as u64).sum(),
             table: None,
             numbers: None,
+            types: None,
         }),
         owner: None,
         large_objects: None,

@@ -8,6 +8,7 @@ use super::sessions::Sessions;
 use super::triggers::Triggers;
 use crate::catalog::rows_target;
 use crate::fold::{Part, Passing, Recovery, TableFold};
+use crate::postgres::copy_binary::TextRows;
 use crate::postgres::{CopyIn, WireSession, literal, qualified};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader, MissingRows, RowsSeen, WholeRows};
@@ -18,7 +19,7 @@ use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
 use pgkeep_format::stream::{ChunkReference, Stream};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,6 +67,8 @@ pub(super) struct Loader {
     rename: Rename,
     sessions: Arc<Sessions>,
     routes: Routes,
+    /// Tables, by their entries, that this restore has made.
+    made: HashSet<usize>,
     /// Whether triggers are disabled, table by table.
     disable_triggers: bool,
     recovery: Option<Arc<Recovery>>,
@@ -128,6 +131,7 @@ impl Loader {
             rename: rename.clone(),
             sessions: sessions.clone(),
             routes: Routes::default(),
+            made: HashSet::new(),
             disable_triggers,
             recovery: None,
             bases: HashMap::new(),
@@ -186,13 +190,15 @@ impl Loader {
 
     async fn groups_of_backup(&self, position: usize) -> Result<Vec<Group>> {
         let data = self.data(position)?;
-        let (stream, data) = match (&self.recovery, data.table) {
-            (Some(_), Some(table)) => match self.bases.get(&table) {
-                Some(base) => (&base.stream, &base.data),
-                None => return Ok(groups(&[])),
-            },
-            _ => (self.backup.stream(data.stream)?, data),
+        let base = self.base(data);
+        if base.is_none() && self.recovery.is_some() && data.table.is_some() {
+            return Ok(groups(&[]));
+        }
+        let stream = match base {
+            Some(base) => &base.stream,
+            None => self.backup.stream(data.stream)?,
         };
+        let data = base.map_or(data, |base| &base.data);
         let references = self.references(stream, data).await?;
         if self.seen.allows_damage {
             let seen = RowsSeen::new(&references, data.rows, data.bytes);
@@ -202,16 +208,51 @@ impl Loader {
     }
 
     async fn references(&self, stream: &Stream, data: &Data) -> Result<Vec<ChunkReference>> {
-        // Only in this encoding a row is told from the next one.
-        if self.seen.allows_damage && data.encoding == RowEncoding::CopyText {
+        if self.seen.allows_damage && data.encoding != RowEncoding::Cbor {
             return self.reader.references_left(stream).await;
         }
         self.reader.references(stream).await.map_err(names_the_option)
     }
 
+    /// The rows that changes are applied to, where there are changes.
+    fn base(&self, data: &Data) -> Option<&Base> {
+        self.recovery.as_ref()?;
+        self.bases.get(&data.table?)
+    }
+
+    /// How the rows of an entry are stored.
+    fn stored(&self, position: usize) -> Result<&Data> {
+        let data = self.data(position)?;
+        Ok(self.base(data).map_or(data, |base| &base.data))
+    }
+
+    /// How the rows of an entry go to the server. Binary values are only for columns of the very
+    /// types that they come from, which is certain of tables that this restore has made.
+    fn sent_as(&self, position: usize) -> Result<RowEncoding> {
+        let (entry, data, stored) =
+            (&self.entries[position], self.data(position)?, self.stored(position)?);
+        let table = self.routes.of(entry).or(entry.belongs_to.map(|table| table as usize));
+        // Rows of an extension belong to it: its tables may be others now.
+        let is_table = |at: usize| self.entries.get(at).is_some_and(|it| it.relation.is_some());
+        let is_made = entry.kind == Kind::LargeObjectData
+            || table.is_some_and(|table| is_table(table) && self.made.contains(&table));
+        let is_same = is_made && stored.types == data.types && !self.folds.contains_key(&position)
+            // The session's.
+            && self.encoding == "UTF8";
+        Ok(match stored.encoding {
+            RowEncoding::CopyBinary if !is_same => RowEncoding::CopyText,
+            encoding => encoding,
+        })
+    }
+
     fn data(&self, position: usize) -> Result<&Data> {
         let data = self.entries.get(position).and_then(|entry| entry.data.as_ref());
         data.ok_or_else(|| Error::new(ErrorKind::Internal, "entry has no rows"))
+    }
+
+    /// Tells which tables were made by this restore.
+    pub(super) fn made(&mut self, tables: HashSet<usize>) {
+        self.made = tables;
     }
 
     /// Lets rows go through other tables than their own.
@@ -234,8 +275,8 @@ impl Loader {
     ) -> Result<u64> {
         let entry = &self.entries[position];
         let data = self.data(position)?;
-        let options = copy_options(data.encoding, &self.encoding)?;
-        let route = self.routes.of(&self.entries, entry);
+        let options = copy_options(self.sent_as(position)?, &self.encoding)?;
+        let route = self.routes.of(entry).and_then(|root| self.entries.get(root));
         let table = route.unwrap_or(entry);
         let schema = self.rename.new_name(table.schema.as_deref().unwrap_or_default());
         let target = rows_target(entry, data, schema, &table.name);
@@ -327,9 +368,10 @@ impl Loader {
         let reads: Vec<_> =
             group.chunks.iter().map(|reference| read(self.reader.clone(), *reference)).collect();
         let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD).enumerate();
-        let mut whole = WholeRows::new(&self.reader, &group.chunks);
-        let mut passing = Passing::default();
-        let mut rows = Vec::new();
+        let data = self.stored(position)?;
+        let mut whole = WholeRows::new(&self.reader, &group.chunks, data.encoding);
+        let is_text = self.sent_as(position)? == RowEncoding::CopyText;
+        let mut passing = RowsPassing::new(part, data, is_text)?;
         while let Some((at, chunk)) = chunks.next().await {
             let (plain, stored) = match chunk {
                 Ok(chunk) => chunk,
@@ -344,13 +386,7 @@ impl Loader {
                 true => self.whole(position, group.start, at, &plain, &mut whole).await?,
                 false => &plain,
             };
-            let Some(part) = part else {
-                sink.write(plain, stored).await?;
-                continue;
-            };
-            rows.clear();
-            part.pass(plain, &mut passing, &mut rows)?;
-            sink.write(&rows, stored).await?;
+            passing.pass(plain, stored, sink).await?;
         }
         passing.end()
     }
@@ -364,16 +400,16 @@ impl Loader {
         plain: &'p [u8],
         whole: &mut WholeRows<'_>,
     ) -> Result<&'p [u8]> {
-        let kept = &plain[whole.take(at, Some(plain)).await?];
+        let whole = whole.take(at, Some(plain)).await?;
         if let Some(seen) = self.seen.lock().get_mut(&position) {
-            seen.read(start + at, plain, kept);
+            seen.read(start + at, plain.len(), &whole);
         }
-        Ok(kept)
+        Ok(&plain[whole.range])
     }
 
     fn goes_on_without(&self, position: usize, error: &Error) -> bool {
-        let is_text = self.data(position).is_ok_and(|it| it.encoding == RowEncoding::CopyText);
-        self.seen.allows_damage && is_text && error.kind() == ErrorKind::Damaged
+        let has_rows = self.stored(position).is_ok_and(|it| it.encoding != RowEncoding::Cbor);
+        self.seen.allows_damage && has_rows && error.kind() == ErrorKind::Damaged
     }
 
     fn note_lost(&self, position: usize, at: usize, error: &Error, progress: &Arc<dyn Progress>) {
@@ -431,6 +467,56 @@ async fn write_changed(part: &Part, units: Range<usize>, sink: &mut Sink<'_, '_>
         sink.write(&rows, 0).await?;
     }
     Ok(())
+}
+
+/// Rows of a group on their way from chunks to the server.
+struct RowsPassing<'a> {
+    /// What becomes of them, where there are changes.
+    part: Option<&'a Part>,
+    passing: Passing,
+    /// What makes text of them, where they are binary and the server gets text.
+    converter: Option<TextRows>,
+    text: Vec<u8>,
+    rows: Vec<u8>,
+}
+
+impl<'a> RowsPassing<'a> {
+    fn new(part: Option<&'a Part>, data: &Data, is_text: bool) -> Result<Self> {
+        let converter = match data.encoding {
+            RowEncoding::CopyBinary if is_text => Some(TextRows::of(data)?),
+            _ => None,
+        };
+        let (passing, text, rows) = (Passing::default(), Vec::new(), Vec::new());
+        Ok(Self { part, passing, converter, text, rows })
+    }
+
+    async fn pass(&mut self, plain: &[u8], stored: u64, sink: &mut Sink<'_, '_>) -> Result<()> {
+        if self.converter.is_none() {
+            return self.fold(plain, stored, sink).await;
+        }
+        let (mut rest, mut stored) = (plain, stored);
+        let mut text = std::mem::take(&mut self.text);
+        while let (false, Some(converter)) = (rest.is_empty(), &mut self.converter) {
+            text.clear();
+            let went = converter.convert(rest, &mut text)?;
+            rest = &rest[went..];
+            self.fold(&text, std::mem::take(&mut stored), sink).await?;
+        }
+        self.text = text;
+        Ok(())
+    }
+
+    async fn fold(&mut self, plain: &[u8], stored: u64, sink: &mut Sink<'_, '_>) -> Result<()> {
+        let Some(part) = self.part else { return sink.write(plain, stored).await };
+        self.rows.clear();
+        part.pass(plain, &mut self.passing, &mut self.rows)?;
+        sink.write(&self.rows, stored).await
+    }
+
+    fn end(&self) -> Result<()> {
+        self.converter.as_ref().map_or(Ok(()), TextRows::end)?;
+        self.passing.end()
+    }
 }
 
 /// A COPY, and whether it was the server that ended it.

@@ -362,6 +362,7 @@ impl Run<'_> {
         self.replace(&plan.groups).await?;
         self.one_by_one(&plan.before).await?;
         loader.route(self.routes(plan, options.load_via_partition_root).await?);
+        loader.made(plan.definitions().filter(|at| !self.failures.has(*at)).collect());
         phase("restoring rows, indexes and constraints");
         schedule::run(self, plan, loader, options.jobs).await?;
         phase("restoring privileges and materialized views");

@@ -217,6 +217,7 @@ mod tests {
             bytes: 1,
             table: None,
             numbers: None,
+            types: None,
         };
         let rows =
             |name, table| Entry { data: Some(data.clone()), ..part(Kind::TableData, name, table) };

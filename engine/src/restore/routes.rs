@@ -66,10 +66,9 @@ impl Routes {
         Self(routes.collect())
     }
 
-    /// The table through which the rows of an entry go, if not their own.
-    pub(super) fn of<'a>(&self, entries: &'a [Entry], rows: &Entry) -> Option<&'a Entry> {
-        let root = self.0.get(&(rows.belongs_to? as usize))?;
-        entries.get(*root)
+    /// The table, by its entry, through which the rows of an entry go, if not their own.
+    pub(super) fn of(&self, rows: &Entry) -> Option<usize> {
+        self.0.get(&(rows.belongs_to? as usize)).copied()
     }
 
     /// What comes after the rows of a table waits for all rows that may go there, which is those
@@ -140,6 +139,7 @@ mod tests {
                 bytes: 1,
                 table: None,
                 numbers: None,
+                types: None,
             };
             Entry { data: Some(data), ..part(Kind::TableData, name, table) }
         };
@@ -156,7 +156,7 @@ mod tests {
         let step = |entry, waits_for| Step { entry, waits_for, locks: Vec::new(), weight: 0 };
         let mut steps = [step(3, Vec::new()), step(4, Vec::new()), step(5, vec![0])];
         let routes = Routes::new(&entries, &steps, |at| at == 0);
-        assert_eq!(routes.of(&entries, &entries[3]).unwrap().name, "root");
+        assert_eq!(routes.of(&entries[3]), Some(0));
         routes.wait(&entries, &mut steps);
         assert_eq!(steps[2].waits_for, [0, 1]);
         assert!(Routes::new(&entries, &steps, |_| false).0.is_empty());

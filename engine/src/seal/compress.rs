@@ -2,8 +2,8 @@
 
 use super::layout::{Layout, Try};
 use crate::{Error, ErrorKind, Result};
-use pgkeep_format::columns;
 use pgkeep_format::frame::Codec;
+use pgkeep_format::{columns, tuple_columns};
 use std::cell::RefCell;
 use std::io;
 
@@ -23,17 +23,17 @@ pub(super) fn compress(plain: &[u8], layout: Option<&Layout>) -> Result<(Codec, 
     let tried = layout.map_or(Try::Rows, Layout::next);
     let by_columns = match tried {
         Try::Rows => None,
-        Try::Columns | Try::Both => columns::lay_out(plain).map(|laid| zstd(&laid)).transpose()?,
+        Try::Columns | Try::Both => by_columns(plain)?,
     };
     let (codec, compressed) = match (by_columns, tried) {
-        (Some(by_columns), Try::Columns) => (Codec::ColumnsZstd, by_columns),
+        (Some(by_columns), Try::Columns) => by_columns,
         (None, _) => (Codec::Zstd, zstd(plain)?),
         (Some(by_columns), _) => {
             let by_rows = zstd(plain)?;
-            let columns_win = by_columns.len() < by_rows.len();
+            let columns_win = by_columns.1.len() < by_rows.len();
             layout.into_iter().for_each(|layout| layout.learn(columns_win));
             match columns_win {
-                true => (Codec::ColumnsZstd, by_columns),
+                true => by_columns,
                 false => (Codec::Zstd, by_rows),
             }
         }
@@ -43,6 +43,16 @@ pub(super) fn compress(plain: &[u8], layout: Option<&Layout>) -> Result<(Codec, 
     } else {
         Ok((Codec::Raw, plain.to_vec()))
     }
+}
+
+/// Binary tuples are told from lines by what they are: of lines no count and lengths can be read that
+/// fit, and if they could, they would come back the same.
+fn by_columns(plain: &[u8]) -> Result<Option<(Codec, Vec<u8>)>> {
+    let laid = match tuple_columns::lay_out(plain) {
+        Some(laid) => Some((Codec::TupleColumnsZstd, laid)),
+        None => columns::lay_out(plain).map(|laid| (Codec::ColumnsZstd, laid)),
+    };
+    laid.map(|(codec, laid)| Ok((codec, zstd(&laid)?))).transpose()
 }
 
 fn zstd(bytes: &[u8]) -> Result<Vec<u8>> {
@@ -79,6 +89,11 @@ pub(super) fn decompress(codec: Codec, body: &[u8], plain_len: usize) -> Result<
             let laid = zstd::bulk::decompress(body, columns::laid_len_max(plain_len))
                 .map_err(|error| damaged().because(error))?;
             columns::rows_of(&laid, plain_len).map_err(|error| damaged().because(error))
+        }
+        Codec::TupleColumnsZstd => {
+            let laid = zstd::bulk::decompress(body, tuple_columns::laid_len_max(plain_len))
+                .map_err(|error| damaged().because(error))?;
+            tuple_columns::rows_of(&laid, plain_len).map_err(|error| damaged().because(error))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Of so many chunks of a table, one is compressed both ways.
-const TRY_EVERY: u32 = 16;
+const TRY_EVERY: u32 = 64;
 
 /// What was learned of one table; clones share it.
 #[derive(Debug, Clone, Default)]

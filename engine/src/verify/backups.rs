@@ -1,7 +1,7 @@
 //! Follows each backup from its manifest to its last chunk, and tells which rows damage takes.
 
 use super::packs::counted;
-use super::{Findings, Problem, chain};
+use super::{Counted, Findings, Problem, chain};
 use crate::progress::{Event, Progress};
 use crate::repository::{
     Backup, ChunkIndex, ChunkReader, ChunkState, LostSpan, Repository, lost_spans,
@@ -178,8 +178,10 @@ fn compare(
     harm: &Harm<'_>,
     references: &[ChunkReference],
 ) {
+    let data = harm.table.map(|table| &table.data);
+    let encoding = data.map(|data| data.encoding);
     let mut states = Vec::with_capacity(references.len());
-    let (mut bytes, mut rows, mut all_counted) = (0, 0, true);
+    let (mut bytes, mut rows, mut all_counted, mut all_rows_counted) = (0, 0, true, true);
     for reference in references {
         let counted = match findings.proven.get(&reference.id) {
             Some(counted) => *counted,
@@ -200,16 +202,22 @@ fn compare(
             continue;
         };
         bytes += u64::from(counted.plain_len);
-        rows += u64::from(counted.row_ends);
-        states.push(ChunkState::Good(counted.row_ends.into()));
+        match counted.rows(encoding) {
+            Some(ended) => {
+                rows += u64::from(ended);
+                states.push(ChunkState::Good(ended.into()));
+            }
+            None => {
+                all_rows_counted = false;
+                states.push(ChunkState::Uncounted);
+            }
+        }
         if counted.row_continues != reference.row_continues {
             let message = format!("chunk {} is not cut as the backup says", reference.id);
             findings.harm(harm.clone(), message);
         }
     }
-    let data = harm.table.map(|table| &table.data);
-    // In this encoding a newline byte ends a row and is nowhere else.
-    let counts_rows = data.filter(|data| data.encoding == RowEncoding::CopyText);
+    let counts_rows = data.filter(|data| data.encoding != RowEncoding::Cbor);
     for span in lost_spans(references, &states, counts_rows.map(|data| data.rows)) {
         let mut problem = harm.problem(lost_text(&span));
         problem.lost = Some(span);
@@ -220,9 +228,21 @@ fn compare(
         let message = format!("rows have {bytes} bytes, the backup says {}", data.bytes);
         findings.harm(harm.clone(), message);
     }
-    if counts_rows.is_some() && rows != data.rows {
+    if counts_rows.is_some() && all_rows_counted && rows != data.rows {
         let message = format!("{rows} rows are there, the backup says {}", data.rows);
         findings.harm(harm.clone(), message);
+    }
+}
+
+impl Counted {
+    /// The rows that end in it; absent where nothing is known of them.
+    fn rows(&self, encoding: Option<RowEncoding>) -> Option<u32> {
+        match encoding {
+            // In this encoding a newline byte ends a row and is nowhere else.
+            Some(RowEncoding::CopyText) => Some(self.lines),
+            Some(RowEncoding::CopyBinary) => self.tuples,
+            Some(RowEncoding::Cbor) | None => None,
+        }
     }
 }
 

@@ -120,7 +120,10 @@ pub struct ChangeSpan {
 #[derive(Debug, Clone, Copy)]
 struct Counted {
     plain_len: u32,
-    row_ends: u32,
+    /// Newlines: the rows of COPY text that end in it.
+    lines: u32,
+    /// The rows of binary COPY, where it is whole ones.
+    tuples: Option<u32>,
     /// Whether its last row goes on in the next chunk.
     row_continues: bool,
 }

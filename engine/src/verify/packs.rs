@@ -11,6 +11,7 @@ use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::{KeyId, PackId};
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::pack::FooterEntry;
+use pgkeep_format::tuple;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -167,10 +168,12 @@ impl Pack {
 pub(super) fn counted(opened: &Opened) -> Counted {
     // PLAIN_LEN_MAX keeps both within u32.
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let row_ends = opened.plain.iter().filter(|byte| **byte == b'\n').count();
+    let lines = memchr::memchr_iter(b'\n', &opened.plain).count();
+    let tuples = tuple::whole_rows(&opened.plain);
     Counted {
         plain_len: count(opened.plain.len()),
-        row_ends: count(row_ends),
+        lines: count(lines),
+        tuples: tuples.map(|rows| u32::try_from(rows).unwrap_or(u32::MAX)),
         row_continues: opened.row_continues,
     }
 }

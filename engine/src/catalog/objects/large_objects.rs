@@ -95,6 +95,8 @@ async fn contents(context: &Context<'_>, groups: &[Draft]) -> Result<Draft> {
         oid: 0,
         columns: ["loid", "offset", "data"].map(str::to_owned).to_vec(),
         numbers: Vec::new(),
+        // oid, int8, bytea
+        types: Some(vec![26, 20, 17]),
         query: Some(rows_query()),
         filter: None,
         pages,

@@ -162,12 +162,16 @@ fn entry(draft: &Draft, depends_on: Vec<u32>, belongs_to: Option<u32>) -> Entry 
         relation: draft.relation.clone(),
         data: draft.rows.as_ref().map(|rows| Data {
             stream: 0,
-            encoding: RowEncoding::CopyText,
+            encoding: match rows.types {
+                Some(_) => RowEncoding::CopyBinary,
+                None => RowEncoding::CopyText,
+            },
             columns: rows.columns.clone(),
             rows: 0,
             bytes: 0,
             table: is_whole_table(rows).then_some(rows.oid),
             numbers: is_whole_table(rows).then(|| rows.numbers.clone()),
+            types: rows.types.clone(),
         }),
         owner: draft.owner.clone(),
         large_objects: large_objects(draft),

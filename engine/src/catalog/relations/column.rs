@@ -16,6 +16,9 @@ pub(in crate::catalog) struct ColumnFacts {
     pub(in crate::catalog) name: String,
     /// Its type as SQL, qualified, with modifiers.
     pub(in crate::catalog) type_name: String,
+    /// OID of the type whose binary form its values have: of a domain the base type's, of an enum
+    /// text's, as labels are what is sent.
+    pub(in crate::catalog) sent_as: u32,
     pub(in crate::catalog) not_null: bool,
     /// Empty, `s` (stored) or `v` (virtual).
     pub(in crate::catalog) generated: String,
@@ -50,12 +53,25 @@ pub(in crate::catalog) struct DefaultFacts {
     pub(in crate::catalog) expression: String,
 }
 
+/// SQL of the type whose binary form the values of a column have. A domain may be of a domain.
+const SENT_AS: &str = "\
+    CASE t.typtype WHEN 'e' THEN 25 WHEN 'd' THEN ( \
+      WITH RECURSIVE base AS ( \
+        SELECT b.oid, b.typtype, b.typbasetype FROM pg_catalog.pg_type b \
+        WHERE b.oid = t.typbasetype \
+        UNION ALL SELECT b.oid, b.typtype, b.typbasetype \
+        FROM base JOIN pg_catalog.pg_type b ON b.oid = base.typbasetype \
+        WHERE base.typtype = 'd') \
+      SELECT CASE typtype WHEN 'e' THEN 25 ELSE oid END FROM base WHERE typtype <> 'd') \
+    ELSE a.atttypid END";
+
 /// Reads all columns as (relation's OID, column), in order within each relation.
 pub(in crate::catalog) async fn read(context: &Context<'_>) -> Result<Vec<(u32, ColumnFacts)>> {
     // The server keeps pg_attver among a column's options for itself: it is nobody's to set.
     let sql = format!(
         "SELECT a.attrelid, a.attnum, a.attname, \
                 pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name, \
+                {SENT_AS} AS sent_as, \
                 a.attnotnull, a.attgenerated, a.attidentity, a.attislocal, a.attinhcount, \
                 CASE WHEN a.attcollation <> t.typcollation AND a.attcollation <> 0 \
                      THEN pg_catalog.quote_ident(cn.nspname) || '.' \
@@ -100,6 +116,7 @@ fn facts(row: &Row) -> Result<ColumnFacts> {
         number: row.parse("attnum")?,
         name: row.text("attname")?.to_owned(),
         type_name: row.text("type_name")?.to_owned(),
+        sent_as: row.parse("sent_as")?,
         not_null: row.bool("attnotnull")?,
         generated: row.text("attgenerated")?.to_owned(),
         identity: row.text("attidentity")?.to_owned(),

@@ -7,7 +7,7 @@ use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
 use crate::catalog::relations::table_element::{self, Making};
 use crate::catalog::selection::Selected;
 use crate::catalog::{Address, Body, Draft, Layout, Rows};
-use crate::postgres::identifier;
+use crate::postgres::{copy_binary, identifier};
 use pgkeep_format::entry::{Kind, Section};
 
 /// What is asked about one table while its draft is made.
@@ -260,12 +260,14 @@ fn rows(facts: &RelationFacts, belongs_to: Address) -> Draft {
     let mut draft = Draft::new(Kind::TableData, Section::Data, Some(&facts.schema), &facts.name);
     draft.belongs_to = Some(belongs_to);
     draft.depends_on = vec![belongs_to];
-    let stored = facts.columns.iter().filter(|column| column.generated.is_empty());
-    let (columns, numbers) = stored.map(|column| (column.name.clone(), column.number)).unzip();
+    let stored = || facts.columns.iter().filter(|column| column.generated.is_empty());
+    let types: Vec<u32> = stored().map(|column| column.sent_as).collect();
+    let is_binary = !types.is_empty() && types.iter().all(|oid| copy_binary::is_known(*oid));
     draft.rows = Some(Rows {
         oid: facts.oid,
-        columns,
-        numbers,
+        columns: stored().map(|column| column.name.clone()).collect(),
+        numbers: stored().map(|column| column.number).collect(),
+        types: is_binary.then_some(types),
         query: None,
         filter: None,
         pages: facts.pages,
