@@ -5,10 +5,10 @@
 use criterion::{Criterion, Throughput, criterion_main};
 use pgkeep_engine::postgres::fuzzing::copy_rows;
 use pgkeep_engine::seal::{Cutter, DataKey, Sealer, Secrets, chunk_id, open};
-use pgkeep_format::columns;
 use pgkeep_format::entry::RowEncoding;
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
 use pgkeep_format::id::KeyId;
+use pgkeep_format::{columns, tuple_columns};
 use std::hint::black_box;
 
 /// What pgkeep compresses with.
@@ -24,6 +24,30 @@ fn rows() -> Vec<Vec<u8>> {
             let price = n * 7919 % 100_000;
             format!("{n}\t{}\t{price}.{:02}\t1996-03-{:02}\tDELIVER IN PERSON\tcarefully final packages {n}\n", n / 4, n % 100, n % 28 + 1)
                 .into_bytes()
+        })
+        .collect()
+}
+
+/// The same rows in binary.
+fn tuples() -> Vec<Vec<u8>> {
+    let field = |value: &[u8]| {
+        let len = u32::try_from(value.len()).expect("a value is short");
+        [&len.to_be_bytes()[..], value].concat()
+    };
+    (0..40_000u32)
+        .map(|n| {
+            let price = f64::from(n * 7919 % 10_000_000) / 100.0;
+            let comment = format!("carefully final packages {n}");
+            [
+                6_u16.to_be_bytes().to_vec(),
+                field(&n.to_be_bytes()),
+                field(&(n / 4).to_be_bytes()),
+                field(&price.to_be_bytes()),
+                field(&(n % 28).to_be_bytes()),
+                field(b"DELIVER IN PERSON"),
+                field(comment.as_bytes()),
+            ]
+            .concat()
         })
         .collect()
 }
@@ -94,6 +118,18 @@ fn of_chunks(criterion: &mut Criterion) {
     group.bench_function("rows of columns", |bencher| {
         bencher.iter(|| columns::rows_of(black_box(&laid), laid_rows).expect("columns"));
     });
+    let tuples: Vec<u8> = tuples().concat();
+    let laid_tuples = tuple_columns::lay_out(&tuples).expect("rows that are alike");
+    group.throughput(Throughput::Bytes(tuples.len() as u64));
+    group.bench_function("lay out tuples by columns", |bencher| {
+        bencher.iter(|| tuple_columns::lay_out(black_box(&tuples)));
+    });
+    group.bench_function("tuples of columns", |bencher| {
+        bencher.iter(|| {
+            tuple_columns::rows_of(black_box(&laid_tuples), tuples.len()).expect("columns")
+        });
+    });
+    group.throughput(Throughput::Bytes(mebibyte.len() as u64));
     group.bench_function("compress and seal", |bencher| bencher.iter(|| black_box(seal())));
     group.bench_function("unseal and decompress", |bencher| {
         bencher.iter(|| {

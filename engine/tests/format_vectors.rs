@@ -159,7 +159,7 @@ async fn the_golden_repositories_are_whole_and_hold_what_they_should() {
     }
     let clients = outcomes[0].iter().find(|(entry, _)| entry.name == "clients").unwrap();
     assert!(clients.1.starts_with(b"1\tAda\t\\N\n2\tBob"));
-    assert_eq!(outcomes[0].len(), 6);
+    assert_eq!(outcomes[0].len(), 7);
     assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
 }
 

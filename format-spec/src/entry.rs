@@ -4,6 +4,7 @@
 //! A backup's entries are one stream (see [`crate::stream`]) of CBOR maps, in the order in
 //! which they can be created. An entry refers to others by their position in that order.
 
+use crate::{FormatError, tuple};
 use minicbor::{Decode, Encode};
 use std::fmt;
 
@@ -390,6 +391,22 @@ pub struct Data {
     /// values have. A domain's is its base type's, an enum's that of text: its values are labels.
     #[n(8)]
     pub types: Option<Vec<u32>>,
+}
+
+impl Data {
+    /// The types of the columns of binary rows.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] when they are not said of each column, or one is not known.
+    pub fn binary_types(&self) -> Result<&[u32], FormatError> {
+        let invalid = |reason: String| FormatError::invalid("types of binary rows", reason);
+        let types = self.types.as_deref().filter(|types| types.len() == self.columns.len());
+        let types = types.ok_or_else(|| invalid("they are not said of each column".to_owned()))?;
+        match types.iter().find(|oid| !tuple::is_type(**oid)) {
+            Some(oid) => Err(invalid(format!("{oid} is not known"))),
+            None => Ok(types),
+        }
+    }
 }
 
 /// How a row of a stream is written.

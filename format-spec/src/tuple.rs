@@ -11,6 +11,45 @@ use crate::FormatError;
 
 const WHAT: &str = "binary rows";
 
+/// OIDs of the types that a column of binary rows may have, each with that of its array: what their
+/// values are FORMAT.md says ("Binary values").
+pub const TYPES: [(u32, u32); 28] = [
+    (16, 1000),
+    (17, 1001),
+    (19, 1003),
+    (20, 1016),
+    (21, 1005),
+    (23, 1007),
+    (25, 1009),
+    (26, 1028),
+    (114, 199),
+    (650, 651),
+    (700, 1021),
+    (701, 1022),
+    (774, 775),
+    (829, 1040),
+    (869, 1041),
+    (1042, 1014),
+    (1043, 1015),
+    (1082, 1182),
+    (1083, 1183),
+    (1114, 1115),
+    (1184, 1185),
+    (1186, 1187),
+    (1266, 1270),
+    (1560, 1561),
+    (1562, 1563),
+    (1700, 1231),
+    (2950, 2951),
+    (3802, 3807),
+];
+
+/// Whether a column of binary rows may have this type.
+#[must_use]
+pub fn is_type(oid: u32) -> bool {
+    TYPES.iter().any(|(one, array)| [*one, *array].contains(&oid))
+}
+
 /// What a walk comes by. Whoever looks at one thing only leaves the rest out.
 pub trait Visitor {
     /// What a visitor may fail with.

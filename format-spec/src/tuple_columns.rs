@@ -40,18 +40,43 @@ enum Form {
     Long = 4,
 }
 
-/// A field's place in the rows.
+/// A field's value by its place in the rows; its length stands before it.
 #[derive(Clone, Copy)]
-struct Field {
-    start: u32,
-    /// [`NULL`] for NULL.
-    len: u32,
-}
+struct Field(u32);
 
 impl Field {
-    fn value(self, rows: &[u8]) -> &[u8] {
-        let start = self.start as usize;
-        if self.len == NULL { &[] } else { &rows[start..start + self.len as usize] }
+    /// [`NULL`] for NULL.
+    fn len(self, rows: &[u8]) -> u32 {
+        let start = self.0 as usize;
+        rows[start - LEN_LEN..].first_chunk().map_or(NULL, |len| u32::from_be_bytes(*len))
+    }
+
+    fn value(self, rows: &[u8]) -> Option<&[u8]> {
+        let start = self.0 as usize;
+        match self.len(rows) {
+            NULL => None,
+            len => Some(&rows[start..start + len as usize]),
+        }
+    }
+}
+
+/// What is known of the values of a column.
+#[derive(Clone, Copy)]
+struct Widths {
+    narrowest: u32,
+    widest: u32,
+    values: usize,
+    bytes: usize,
+}
+
+impl Widths {
+    const NONE: Self = Self { narrowest: NULL, widest: 0, values: 0, bytes: 0 };
+
+    fn add(&mut self, len: u32) {
+        self.narrowest = self.narrowest.min(len);
+        self.widest = self.widest.max(len);
+        self.values += 1;
+        self.bytes += len as usize;
     }
 }
 
@@ -62,38 +87,41 @@ pub fn lay_out(rows: &[u8]) -> Option<Vec<u8>> {
     if !(1..=limits::COLUMNS_MAX).contains(&columns) {
         return None;
     }
-    let fields = fields(rows, columns)?;
+    let (fields, widths) = fields(rows, columns)?;
     let row_count = u32::try_from(fields.len() / columns).ok()?;
-    let mut laid = Vec::with_capacity(HEAD_LEN + rows.len());
+    let mut laid = Vec::with_capacity(HEAD_LEN + COLUMN_HEAD_LEN * columns + rows.len());
     laid.extend_from_slice(&u16::try_from(columns).ok()?.to_le_bytes());
     laid.extend_from_slice(&[0; 2]);
     laid.extend_from_slice(&row_count.to_le_bytes());
-    for column in 0..columns {
-        Column { rows, fields: &fields[column..], columns }.lay_out(&mut laid);
+    for (column, widths) in widths.into_iter().enumerate() {
+        Column { rows, fields: &fields[column..], columns, widths }.lay_out(&mut laid);
     }
     Some(laid)
 }
 
-/// All fields, row by row; absent where the bytes are not whole rows of so many fields.
-fn fields(rows: &[u8], columns: usize) -> Option<Vec<Field>> {
+/// All fields, row by row, and what is known of each column; absent where the bytes are not whole
+/// rows of so many fields.
+fn fields(rows: &[u8], columns: usize) -> Option<(Vec<Field>, Vec<Widths>)> {
     let count = u16::try_from(columns).ok()?.to_be_bytes();
     let mut fields = Vec::with_capacity(rows.len() / 8);
+    let mut all = vec![Widths::NONE; columns];
     let mut at = 0;
     while at < rows.len() {
         if rows.get(at..at + 2)? != count {
             return None;
         }
         at += 2;
-        for _ in 0..columns {
+        for widths in &mut all {
             let len = u32::from_be_bytes(*rows.get(at..)?.first_chunk()?);
             at += LEN_LEN;
-            fields.push(Field { start: u32::try_from(at).ok()?, len });
+            fields.push(Field(u32::try_from(at).ok()?));
             if len != NULL {
                 at = at.checked_add(usize::try_from(len).ok()?).filter(|end| *end <= rows.len())?;
+                widths.add(len);
             }
         }
     }
-    Some(fields)
+    Some((fields, all))
 }
 
 /// One column of the rows; its fields are the first of every `columns`.
@@ -101,30 +129,22 @@ struct Column<'a> {
     rows: &'a [u8],
     fields: &'a [Field],
     columns: usize,
+    widths: Widths,
 }
 
 impl<'a> Column<'a> {
-    fn fields(&self) -> impl Iterator<Item = Field> + Clone + 'a {
-        self.fields.iter().copied().step_by(self.columns)
+    fn lens(&self) -> impl Iterator<Item = u32> + 'a {
+        let rows = self.rows;
+        self.fields.chunks(self.columns).map(move |row| row[0].len(rows))
     }
 
-    fn values(&self) -> impl Iterator<Item = &'a [u8]> + Clone + 'a {
+    fn values(&self) -> impl Iterator<Item = &'a [u8]> + 'a {
         let rows = self.rows;
-        self.fields().filter(|field| field.len != NULL).map(move |field| field.value(rows))
+        self.fields.chunks(self.columns).filter_map(move |row| row[0].value(rows))
     }
 
     fn lay_out(&self, laid: &mut Vec<u8>) {
-        let (mut widest, mut narrowest, mut values, mut bytes) = (0, u32::MAX, 0, 0);
-        let mut count = 0;
-        for field in self.fields() {
-            count += 1;
-            if field.len != NULL {
-                widest = widest.max(field.len);
-                narrowest = narrowest.min(field.len);
-                values += 1;
-                bytes += field.len as usize;
-            }
-        }
+        let Widths { narrowest, widest, values, bytes } = self.widths;
         let width = widest as usize;
         let is_even = widest == narrowest && (1..=WIDTH_MAX).contains(&width);
         let form = match () {
@@ -133,11 +153,11 @@ impl<'a> Column<'a> {
             () if widest < u32::from(u8::MAX) => Form::Short,
             () => Form::Long,
         };
-        let has_nulls = is_even && values < count;
+        let has_nulls = is_even && values < self.fields.len().div_ceil(self.columns);
         let width_byte = if is_even { u8::try_from(width).unwrap_or_default() } else { 0 };
         laid.extend_from_slice(&[form as u8, width_byte, has_nulls.into(), 0]);
         if has_nulls {
-            laid.extend(self.fields().map(|field| u8::from(field.len == NULL)));
+            laid.extend(self.lens().map(|len| u8::from(len == NULL)));
         }
         match form {
             Form::Planes => self.planes(width, values, laid),
@@ -145,9 +165,9 @@ impl<'a> Column<'a> {
             Form::Deltas => self.deltas::<8>(values, laid),
             Form::Short => {
                 // NULL is all ones, and one more than that 0.
-                laid.extend(self.fields().map(|field| field.len.wrapping_add(1).to_le_bytes()[0]));
+                laid.extend(self.lens().map(|len| len.wrapping_add(1).to_le_bytes()[0]));
             }
-            Form::Long => laid.extend(self.fields().flat_map(|field| field.len.to_le_bytes())),
+            Form::Long => laid.extend(self.lens().flat_map(u32::to_le_bytes)),
         }
         if matches!(form, Form::Short | Form::Long) {
             laid.reserve(bytes);

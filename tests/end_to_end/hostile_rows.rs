@@ -55,8 +55,10 @@ fn rows_that_are_none_are_not_written_anywhere() {
     let server = Server::shared(18);
     let source = server.database();
     let honest = std::str::from_utf8(HONEST).unwrap();
+    // Rows with a range are text.
     source.query(&format!(
-        "CREATE TABLE t (v text); INSERT INTO t VALUES ('first'), ('{honest}'), ('last')"
+        "CREATE TABLE t (v text, r int4range);
+         INSERT INTO t VALUES ('first'), ('{honest}'), ('last')"
     ));
     let port = lying_server(server);
     let uri = format!("postgresql://postgres@127.0.0.1:{port}/{}?sslmode=disable", source.name());
@@ -73,5 +75,30 @@ fn rows_that_are_none_are_not_written_anywhere() {
         assert!(refused.stderr.contains("\"kind\":\"damaged\""), "{}", refused.stderr);
         assert!(refused.stderr.contains("rows of \\\"public.t\\\""), "{}", refused.stderr);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{options:?}");
+    }
+}
+
+/// In binary rows whatever is sent is a value, with its length before it: it is written as one.
+#[test]
+fn what_would_end_the_data_is_a_value_where_rows_are_binary() {
+    let server = Server::shared(18);
+    let source = server.database();
+    let honest = std::str::from_utf8(HONEST).unwrap();
+    source.query(&format!(
+        "CREATE TABLE t (v text); INSERT INTO t VALUES ('first'), ('{honest}'), ('last')"
+    ));
+    let port = lying_server(server);
+    let uri = format!("postgresql://postgres@127.0.0.1:{port}/{}?sslmode=disable", source.name());
+    let repository = repository();
+    repository.backup(&uri, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    for option in ["--no-owner", "--inserts"] {
+        let script = folder.path().join(format!("script{option}.sql"));
+        let _ = repository.run(["export", "-q", option, "-o", script.to_str().unwrap()]).ok();
+        let copy = server.database();
+        crate::export::psql(&copy, &script, &[]);
+        let hostile = "SELECT count(*) FROM t WHERE v = E'\\\\.' || repeat(E'\\r', 10)";
+        assert_eq!(copy.query(hostile).trim(), "1", "{option}");
+        assert_eq!(copy.query("SELECT count(*) FROM t").trim(), "3", "{option}");
     }
 }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use pgkeep_format::stream::ChunkReference;
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -35,6 +36,8 @@ struct Work {
     tables: Vec<String>,
     /// How each table's chunks are laid out.
     layouts: Vec<Layout>,
+    /// Whether there are processors that sealing beside the reading can use.
+    seals_aside: bool,
     progress: Arc<dyn Progress>,
     /// Told whenever the first worker may have got an item, or need wait no longer.
     changed: Notify,
@@ -81,6 +84,7 @@ pub(super) async fn copy_all(
         state: Mutex::new(state),
         tables: tables.collect(),
         layouts: catalog.tables.iter().map(|_| Layout::default()).collect(),
+        seals_aside: processors() > jobs,
         progress: progress.clone(),
         changed: Notify::new(),
     });
@@ -107,6 +111,11 @@ pub(super) async fn copy_all(
     work.into_tables()
 }
 
+/// Processors that this process may use; many where nobody knows.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(usize::MAX, NonZeroUsize::get)
+}
+
 impl Work {
     async fn run(
         self: Arc<Self>,
@@ -124,12 +133,10 @@ impl Work {
                 let table = self.tables[item.table].clone();
                 self.progress.event(Event::TableStarted { table });
             }
-            let copied = copy(&mut wire, &item, writer, &self.layouts[item.table]).await.map_err(
-                |error| {
-                    let message = format!("could not copy table \"{}\"", self.tables[item.table]);
-                    Error::new(error.kind(), message).because(error)
-                },
-            )?;
+            let copied = self.copy(&mut wire, &item, writer).await.map_err(|error| {
+                let message = format!("could not copy table \"{}\"", self.tables[item.table]);
+                Error::new(error.kind(), message).because(error)
+            })?;
             self.done(&item, copied);
         }
         if !is_first {
@@ -154,7 +161,7 @@ impl Work {
             };
             match item {
                 Some(item) => {
-                    let copied = copy(&mut wire, &item, writer, &self.layouts[item.table]).await?;
+                    let copied = self.copy(&mut wire, &item, writer).await?;
                     self.done(&item, copied);
                 }
                 None if others == 0 => {
@@ -164,6 +171,41 @@ impl Work {
                 None => self.changed.notified().await,
             }
         }
+    }
+
+    async fn copy(
+        &self,
+        wire: &mut WireSession,
+        item: &Item,
+        writer: &ChunkWriter,
+    ) -> Result<CopiedTable> {
+        let mut rows = wire.copy_out(&item.sql).await?;
+        let mut part = PartInWork {
+            writer,
+            seals_aside: self.seals_aside,
+            layout: &self.layouts[item.table],
+            copied: CopiedTable::default(),
+            sealing: FuturesOrdered::new(),
+        };
+        let mut cutter = Cutter::new(writer.secrets());
+        let mut cut = Vec::new();
+        while let Some(run) = rows.next().await? {
+            let mut start = 0;
+            for end in run.row_ends {
+                cutter.push(&run.bytes[start..*end], true, |chunk| cut.push(chunk));
+                start = *end;
+            }
+            if start < run.bytes.len() {
+                cutter.push(&run.bytes[start..], false, |chunk| cut.push(chunk));
+            }
+            for chunk in cut.drain(..) {
+                part.push(chunk).await?;
+            }
+        }
+        if let Some(chunk) = cutter.finish() {
+            part.push(chunk).await?;
+        }
+        part.finish().await
     }
 
     fn next(&self, is_first: bool) -> Option<Item> {
@@ -228,38 +270,10 @@ async fn may_read(wire: &mut WireSession, item: &Item) -> Result<bool> {
     }
 }
 
-async fn copy(
-    wire: &mut WireSession,
-    item: &Item,
-    writer: &ChunkWriter,
-    layout: &Layout,
-) -> Result<CopiedTable> {
-    let mut rows = wire.copy_out(&item.sql).await?;
-    let (copied, sealing) = (CopiedTable::default(), FuturesOrdered::new());
-    let mut part = PartInWork { writer, layout, copied, sealing };
-    let mut cutter = Cutter::new(writer.secrets());
-    let mut cut = Vec::new();
-    while let Some(run) = rows.next().await? {
-        let mut start = 0;
-        for end in run.row_ends {
-            cutter.push(&run.bytes[start..*end], true, |chunk| cut.push(chunk));
-            start = *end;
-        }
-        if start < run.bytes.len() {
-            cutter.push(&run.bytes[start..], false, |chunk| cut.push(chunk));
-        }
-        for chunk in cut.drain(..) {
-            part.push(chunk).await?;
-        }
-    }
-    if let Some(chunk) = cutter.finish() {
-        part.push(chunk).await?;
-    }
-    part.finish().await
-}
-
 struct PartInWork<'a> {
     writer: &'a ChunkWriter,
+    /// Whether chunks are sealed beside the reading.
+    seals_aside: bool,
     layout: &'a Layout,
     copied: CopiedTable,
     sealing: FuturesOrdered<BoxFuture<'static, Result<ChunkReference>>>,
@@ -269,6 +283,11 @@ impl PartInWork<'_> {
     async fn push(&mut self, chunk: Chunk) -> Result<()> {
         self.copied.rows += chunk.rows;
         self.copied.bytes += chunk.plain.len() as u64;
+        if !self.seals_aside {
+            let reference = self.writer.write_rows_here(&chunk, self.layout).await?;
+            self.copied.references.push(reference);
+            return Ok(());
+        }
         while self.sealing.len() >= CHUNKS_IN_WORK {
             self.take_one().await?;
         }

@@ -15,6 +15,7 @@ use pgkeep_format::name::ObjectName;
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{FooterEntry, TRAILER_LEN, Trailer, encode_footer};
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// An index is written for so many packs, or after so long, so that an interrupted backup's work
@@ -52,6 +53,8 @@ pub struct Packer {
     changes: bool,
     target: u64,
     open: Option<OpenPack>,
+    /// The pack that is being made durable while the next one is written; stops when dropped.
+    finishing: JoinSet<Result<IndexedPack>>,
     finished: Vec<IndexedPack>,
     /// When the last index was written.
     indexed_at: Instant,
@@ -84,6 +87,7 @@ impl Packer {
             changes,
             target,
             open: None,
+            finishing: JoinSet::new(),
             finished: Vec::new(),
             indexed_at: Instant::now(),
             packed: Packed::default(),
@@ -123,6 +127,7 @@ impl Packer {
     /// What writing to the store gives.
     pub async fn finish(mut self) -> Result<Packed> {
         self.end_pack().await?;
+        self.settle().await?;
         self.write_index().await?;
         Ok(self.packed)
     }
@@ -133,6 +138,7 @@ impl Packer {
     /// What writing to the store gives.
     pub async fn finish_changes(mut self) -> Result<Vec<IndexedPack>> {
         self.end_pack().await?;
+        self.settle().await?;
         Ok(self.finished)
     }
 
@@ -163,13 +169,27 @@ impl Packer {
         pack.len += (frame.len() + TRAILER_LEN) as u64;
         pack.upload.write(frame.into()).await?;
         pack.upload.write(trailer.encode().to_vec().into()).await?;
-        pack.upload.finish().await?;
-        self.packed.packs += 1;
-        self.packed.bytes += pack.len;
-        self.finished.push(IndexedPack { pack: pack.id, len: pack.len, entries: pack.entries });
+        self.settle().await?;
         let enough =
             self.finished.len() >= PACKS_PER_INDEX || self.indexed_at.elapsed() >= INDEX_INTERVAL;
+        self.finishing.spawn(async move {
+            pack.upload.finish().await?;
+            Ok(IndexedPack { pack: pack.id, len: pack.len, entries: pack.entries })
+        });
         if enough && !self.changes { self.write_index().await } else { Ok(()) }
+    }
+
+    /// Waits until the pack before is durable; only then it may be in an index.
+    async fn settle(&mut self) -> Result<()> {
+        while let Some(ended) = self.finishing.join_next().await {
+            let pack = ended.map_err(|error| {
+                Error::new(ErrorKind::Internal, "ending a pack did not end").because(error)
+            })??;
+            self.packed.packs += 1;
+            self.packed.bytes += pack.len;
+            self.finished.push(pack);
+        }
+        Ok(())
     }
 
     async fn write_index(&mut self) -> Result<()> {

@@ -116,28 +116,45 @@ impl ChunkWriter {
         self.write_laid_out(FrameType::Rows, chunk, Some(layout.clone()))
     }
 
+    /// As [`ChunkWriter::write_rows`], computed by the caller itself: where no processor is idle,
+    /// to hand it to another thread only costs.
+    pub(crate) async fn write_rows_here(
+        &self,
+        chunk: &Chunk,
+        layout: &Layout,
+    ) -> Result<ChunkReference> {
+        let sealed = self.shared.seal_if_new(FrameType::Rows, chunk, Some(layout))?;
+        self.pass_on(sealed).await
+    }
+
     fn write_laid_out(
         &self,
         frame_type: FrameType,
         chunk: Chunk,
         layout: Option<Layout>,
     ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
-        let (shared, frames) = (self.shared.clone(), self.frames.clone());
+        let (writer, shared) = (self.clone(), self.shared.clone());
         let work = tokio::task::spawn_blocking(move || {
             shared.seal_if_new(frame_type, &chunk, layout.as_ref())
         });
         async move {
-            let (reference, frame) = work.await.map_err(|error| {
+            let sealed = work.await.map_err(|error| {
                 Error::new(ErrorKind::Internal, "sealing a chunk did not end").because(error)
             })??;
-            if let Some(frame) = frame {
-                frames
-                    .send(frame)
-                    .await
-                    .map_err(|_| Error::new(ErrorKind::Internal, "packs are no longer written"))?;
-            }
-            Ok(reference)
+            writer.pass_on(sealed).await
         }
+    }
+
+    /// Passes a frame on to its pack, where there is one.
+    async fn pass_on(&self, sealed: (ChunkReference, Option<NewFrame>)) -> Result<ChunkReference> {
+        let (reference, frame) = sealed;
+        if let Some(frame) = frame {
+            self.frames
+                .send(frame)
+                .await
+                .map_err(|_| Error::new(ErrorKind::Internal, "packs are no longer written"))?;
+        }
+        Ok(reference)
     }
 
     /// Ends the run: waits until all frames are durable. A failure of the packer is the

@@ -237,7 +237,7 @@ async fn restore(
     let rename = Rename::new(&options.rename_schemas)?;
 
     let mut asked = select_entries(&entries, &options.selection)?;
-    let target = target::open(settings, &entries, database, options).await?;
+    let mut target = target::open(settings, &entries, database, options).await?;
     if !target.takes_statistics() {
         asked.retain(|at| entries[*at].kind != Kind::StatisticsData);
     }
@@ -277,8 +277,9 @@ async fn restore(
     let lock_timeout = options.lock_timeout;
     let manner = Manner { rows_alone, lock_timeout, single_transaction };
     let exit_on_error = options.exit_on_error || single_transaction;
+    let first = target.take_first();
     let run = Run {
-        sessions: Arc::new(Sessions::new(target.settings(), manner, &rename)),
+        sessions: Arc::new(Sessions::new(target.settings(), manner, &rename, first)),
         failures: Arc::new(Failures::new(&entries, progress, exit_on_error)),
         entries: &entries,
         rename: &rename,

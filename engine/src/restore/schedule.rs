@@ -20,6 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+/// With fewer bytes of rows and fewer steps than this, one worker does them all.
+const BYTES_FOR_ONE: u64 = 1 << 20;
+const UNITS_FOR_ONE: usize = 16;
+
 /// Runs all steps of a plan.
 pub(super) async fn run(
     run: &Run<'_>,
@@ -50,7 +54,7 @@ pub(super) async fn run(
     });
     let jobs = run.sessions.side_by_side(jobs.get());
     let mut workers = JoinSet::new();
-    for _ in 0..jobs.min(shared.work_units()) {
+    for _ in 0..jobs.min(shared.workers()) {
         let wire = run.sessions.take().await?;
         workers.spawn(shared.clone().work(wire));
     }
@@ -170,9 +174,12 @@ impl State {
 }
 
 impl Shared {
-    fn work_units(&self) -> usize {
+    /// How many workers have something to do: for little, to connect takes longer.
+    fn workers(&self) -> usize {
+        let bytes: u64 = self.steps.iter().map(|step| step.weight).sum();
         let state = self.lock();
-        state.undone.max(state.groups.values().map(|(groups, _)| groups.len()).sum())
+        let units = state.undone.max(state.groups.values().map(|(groups, _)| groups.len()).sum());
+        if bytes < BYTES_FOR_ONE && units < UNITS_FOR_ONE { 1 } else { units }
     }
 
     async fn work(self: Arc<Self>, mut wire: WireSession) -> Result<()> {

@@ -33,14 +33,23 @@ pub(super) struct Sessions {
 
 #[derive(Default)]
 struct Idle {
+    /// One that is connected, and told nothing.
+    first: Option<WireSession>,
     sessions: Vec<WireSession>,
     opened: usize,
 }
 
 impl Sessions {
-    pub(super) fn new(settings: &Settings, manner: Manner, rename: &Rename) -> Self {
+    /// `first` is a session that is connected already, where there is one.
+    pub(super) fn new(
+        settings: &Settings,
+        manner: Manner,
+        rename: &Rename,
+        first: Option<WireSession>,
+    ) -> Self {
         let (settings, rename) = (settings.clone(), rename.clone());
-        Self { settings, manner, rename, idle: Mutex::default() }
+        let idle = Mutex::new(Idle { first, ..Idle::default() });
+        Self { settings, manner, rename, idle }
     }
 
     /// How many sessions may work side by side, of `jobs` that were asked for.
@@ -52,7 +61,7 @@ impl Sessions {
 
     /// A session to work on; [`Sessions::put`] gives it back.
     pub(super) async fn take(&self) -> Result<WireSession> {
-        {
+        let first = {
             let mut idle = self.lock();
             if let Some(wire) = idle.sessions.pop() {
                 return Ok(wire);
@@ -62,8 +71,12 @@ impl Sessions {
                 return Err(Error::new(ErrorKind::Internal, message));
             }
             idle.opened += 1;
-        }
-        let mut wire = WireSession::connect(&self.settings, "restore").await?;
+            idle.first.take()
+        };
+        let mut wire = match first {
+            Some(wire) => wire,
+            None => WireSession::connect(&self.settings, "restore").await?,
+        };
         wire.execute(SESSION_SETTINGS).await?;
         if self.manner.rows_alone {
             wire.execute(ROWS_ALONE).await?;

@@ -8,7 +8,7 @@ use super::rename::Rename;
 use super::there::There;
 use super::{ROWS_ALONE, RestoreOptions, SESSION_SETTINGS, analyze, privileges, standing};
 use crate::catalog::{Aspect, select_database, select_entries};
-use crate::postgres::{Session, Settings, identifier};
+use crate::postgres::{Session, Settings, WireSession, identifier};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Entry, EntryKind, Kind};
 use pgkeep_format::manifest::Database;
@@ -19,6 +19,8 @@ pub(super) struct Target {
     settings: Settings,
     /// Absent with a dry run for a database that would be made.
     session: Option<Session>,
+    /// The first session that restores, connected while the other one looked.
+    first: Option<WireSession>,
     there: There,
 }
 
@@ -33,7 +35,8 @@ pub(super) async fn open(
         let name = &database.name;
         let made = settings.with_database(name.as_str());
         if options.dry_run {
-            return Ok(Target { settings: made, session: None, there: There::default() });
+            let there = There::default();
+            return Ok(Target { settings: made, session: None, first: None, there });
         }
         create_database(settings, name, entries, options).await?;
         made
@@ -42,10 +45,16 @@ pub(super) async fn open(
     };
     let session = Session::connect(&settings, "restore").await?;
     session.execute(SESSION_SETTINGS).await?;
-    let there = There::look(&session).await?;
     // Where it came in: with several hosts, the workers must not come in elsewhere.
     let settings = session.settings().clone();
-    Ok(Target { settings, session: Some(session), there })
+    let first = async {
+        match options.dry_run {
+            true => Ok(None),
+            false => WireSession::connect(&settings, "restore").await.map(Some),
+        }
+    };
+    let (there, first) = tokio::try_join!(There::look(&session), first)?;
+    Ok(Target { settings, session: Some(session), first, there })
 }
 
 async fn create_database(
@@ -72,6 +81,11 @@ async fn create_database(
 impl Target {
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// A session that nobody works on yet.
+    pub(super) fn take_first(&mut self) -> Option<WireSession> {
+        self.first.take()
     }
 
     pub(super) fn database(&self) -> &str {

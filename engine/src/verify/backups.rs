@@ -182,7 +182,15 @@ fn compare(
     let encoding = data.map(|data| data.encoding);
     let mut states = Vec::with_capacity(references.len());
     let (mut bytes, mut rows, mut all_counted, mut all_rows_counted) = (0, 0, true, true);
+    if encoding == Some(RowEncoding::CopyBinary)
+        && let Some(Err(error)) = data.map(|data| data.binary_types())
+    {
+        findings.harm(harm.clone(), error.to_string());
+    }
+    let mut begins_within = false;
     for reference in references {
+        let is_whole = !std::mem::replace(&mut begins_within, reference.row_continues)
+            && !reference.row_continues;
         let counted = match findings.proven.get(&reference.id) {
             Some(counted) => *counted,
             None => {
@@ -208,6 +216,10 @@ fn compare(
                 states.push(ChunkState::Good(ended.into()));
             }
             None => {
+                if is_whole && encoding == Some(RowEncoding::CopyBinary) {
+                    let message = format!("chunk {} has no rows of binary COPY", reference.id);
+                    findings.harm(harm.clone(), message);
+                }
                 all_rows_counted = false;
                 states.push(ChunkState::Uncounted);
             }

@@ -7,8 +7,9 @@ use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
 use crate::catalog::relations::table_element::{self, Making};
 use crate::catalog::selection::Selected;
 use crate::catalog::{Address, Body, Draft, Layout, Rows};
-use crate::postgres::{copy_binary, identifier};
+use crate::postgres::identifier;
 use pgkeep_format::entry::{Kind, Section};
+use pgkeep_format::tuple;
 
 /// What is asked about one table while its draft is made.
 pub(in crate::catalog) struct Table<'a> {
@@ -262,7 +263,7 @@ fn rows(facts: &RelationFacts, belongs_to: Address) -> Draft {
     draft.depends_on = vec![belongs_to];
     let stored = || facts.columns.iter().filter(|column| column.generated.is_empty());
     let types: Vec<u32> = stored().map(|column| column.sent_as).collect();
-    let is_binary = !types.is_empty() && types.iter().all(|oid| copy_binary::is_known(*oid));
+    let is_binary = !types.is_empty() && types.iter().all(|oid| tuple::is_type(*oid));
     draft.rows = Some(Rows {
         oid: facts.oid,
         columns: stored().map(|column| column.name.clone()).collect(),

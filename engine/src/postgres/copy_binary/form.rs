@@ -2,6 +2,7 @@
 
 use super::{array, hex, invalid, network, number, time};
 use pgkeep_format::FormatError;
+use pgkeep_format::tuple::TYPES;
 
 /// What the bytes of a value are. Types whose send functions write the same share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,44 +38,38 @@ pub(super) enum Form {
     Array(u32),
 }
 
-/// OID, OID of its array, form.
-const FORMS: [(u32, u32, Form); 28] = [
-    (16, 1000, Form::Bool),
-    (17, 1001, Form::Bytea),
-    (19, 1003, Form::Text),
-    (20, 1016, Form::Int8),
-    (21, 1005, Form::Int2),
-    (23, 1007, Form::Int4),
-    (25, 1009, Form::Text),
-    (26, 1028, Form::Oid),
-    (114, 199, Form::Text),
-    (650, 651, Form::Cidr),
-    (700, 1021, Form::Float4),
-    (701, 1022, Form::Float8),
-    (774, 775, Form::MacAddr8),
-    (829, 1040, Form::MacAddr),
-    (869, 1041, Form::Inet),
-    (1042, 1014, Form::Text),
-    (1043, 1015, Form::Text),
-    (1082, 1182, Form::Date),
-    (1083, 1183, Form::Time),
-    (1114, 1115, Form::Timestamp),
-    (1184, 1185, Form::TimestampTz),
-    (1186, 1187, Form::Interval),
-    (1266, 1270, Form::TimeTz),
-    (1560, 1561, Form::Bits),
-    (1562, 1563, Form::Bits),
-    (1700, 1231, Form::Numeric),
-    (2950, 2951, Form::Uuid),
-    (3802, 3807, Form::Jsonb),
-];
-
 impl Form {
     pub(super) fn of(type_oid: u32) -> Option<Self> {
-        FORMS.iter().find_map(|(oid, array, form)| match type_oid {
-            known if known == *oid => Some(*form),
-            known if known == *array => Some(Self::Array(*oid)),
-            _ => None,
+        if let Some((element, _)) = TYPES.iter().find(|(_, array)| *array == type_oid) {
+            return Some(Self::Array(*element));
+        }
+        Some(match type_oid {
+            16 => Self::Bool,
+            17 => Self::Bytea,
+            // name, text, json, bpchar, varchar
+            19 | 25 | 114 | 1042 | 1043 => Self::Text,
+            20 => Self::Int8,
+            21 => Self::Int2,
+            23 => Self::Int4,
+            26 => Self::Oid,
+            650 => Self::Cidr,
+            700 => Self::Float4,
+            701 => Self::Float8,
+            774 => Self::MacAddr8,
+            829 => Self::MacAddr,
+            869 => Self::Inet,
+            1082 => Self::Date,
+            1083 => Self::Time,
+            1114 => Self::Timestamp,
+            1184 => Self::TimestampTz,
+            1186 => Self::Interval,
+            1266 => Self::TimeTz,
+            // bit, varbit
+            1560 | 1562 => Self::Bits,
+            1700 => Self::Numeric,
+            2950 => Self::Uuid,
+            3802 => Self::Jsonb,
+            _ => return None,
         })
     }
 

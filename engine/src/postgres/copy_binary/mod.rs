@@ -22,12 +22,6 @@ use pgkeep_format::tuple::{Visitor, Walk};
 /// Text that is handed out at once, roughly: a numeric of a few bytes may stand for 150 KB.
 const TEXT_BYTES: usize = 1 << 20;
 
-/// Whether values of the built-in type with this OID are known in their binary form.
-#[must_use]
-pub fn is_known(type_oid: u32) -> bool {
-    Form::of(type_oid).is_some()
-}
-
 /// Turns binary rows into rows of COPY text.
 #[derive(Debug)]
 pub struct TextRows {
@@ -39,19 +33,16 @@ impl TextRows {
     /// Of binary rows that are stored so.
     ///
     /// # Errors
-    /// As [`TextRows::new`]; [`ErrorKind::Damaged`] when their types are not said.
+    /// [`ErrorKind::Damaged`] when their types are not said, [`ErrorKind::UnsupportedFormat`] when
+    /// one is not known.
     pub fn of(data: &Data) -> Result<Self> {
-        let types = data.types.as_ref().filter(|types| types.len() == data.columns.len());
-        Self::new(types.ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, "rows are binary and their types are not said")
-        })?)
+        let types = data.binary_types().map_err(|error| {
+            Error::new(ErrorKind::Damaged, "binary rows cannot be told apart").because(error)
+        })?;
+        Self::new(types)
     }
 
-    /// Of rows whose columns have these types.
-    ///
-    /// # Errors
-    /// [`ErrorKind::UnsupportedFormat`] when one is not known.
-    pub fn new(types: &[u32]) -> Result<Self> {
+    fn new(types: &[u32]) -> Result<Self> {
         let forms = types.iter().map(|oid| {
             Form::of(*oid).ok_or_else(|| {
                 let message = format!("rows are binary with a type that is not known: {oid}");

@@ -27,6 +27,14 @@ fn float4(number: f32) -> String {
 }
 
 #[test]
+fn every_type_of_the_format_has_a_form() {
+    for (element, array) in pgkeep_format::tuple::TYPES {
+        assert!(Form::of(element).is_some(), "{element}");
+        assert_eq!(Form::of(array), Some(Form::Array(element)));
+    }
+}
+
+#[test]
 fn floats_are_written_as_the_server_writes_them() {
     for (number, expected) in [
         (0.0, "0"),

@@ -99,7 +99,7 @@ impl<'a> CopyOut<'a> {
             Some(message) => Phase::Message(Box::new(message)),
             None => {
                 if taken.range.is_empty() {
-                    let filled = line.fill().await;
+                    let filled = line.fill_with_many().await;
                     filled.map_err(|error| self.lost(error))?;
                 }
                 Phase::Rows

@@ -48,6 +48,9 @@ pub struct WireSession {
     state: State,
 }
 
+/// Bytes of rows that are worth reading at once.
+const MANY_BYTES: u64 = 64 << 10;
+
 /// The stream with what has arrived from it.
 struct Line {
     stream: Stream,
@@ -304,6 +307,12 @@ impl Line {
                 Ok(())
             }
         }
+    }
+
+    /// Waits for more bytes of many.
+    async fn fill_with_many(&mut self) -> Result<()> {
+        self.stream.gather(MANY_BYTES);
+        self.fill().await
     }
 
     /// The next message that is an answer; what the server says unasked goes to the log.
