@@ -21,7 +21,7 @@
 //! | [`entry`] | one catalog object of a backup |
 //! | [`catalog_image`] | the catalogs of one moment, as answers to catalog queries |
 //! | [`columns`] | rows laid out column by column, before they are compressed |
-//! | [`tuple`] | rows of binary COPY, field by field |
+//! | [`mod@tuple`] | rows of binary COPY, field by field |
 //! | [`tuple_columns`] | those laid out column by column |
 //! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
 //! | [`segment`] | a run of the change stream, in the order of commits |

@@ -8,7 +8,7 @@ use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{ObjectHeader, ObjectType};
 use pgkeep_format::{
-    cbor, config, index, key, manifest, object, pack, segment, single_file, stream,
+    cbor, config, index, key, manifest, object, pack, segment, single_file, stream, tuple_columns,
 };
 use std::{fs, io, path::Path};
 
@@ -29,6 +29,10 @@ fn main() -> io::Result<()> {
     binary.extend_from_slice(b"\0\x01\0\0\0\x05hello");
     binary.extend_from_slice(b"d\0\0\0\x06\xff\xffc\0\0\0\x04");
     write("copy_rows", "binary", &binary)?;
+    let two = b"\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff\0\x02\0\0\0\x04\0\0\0\x08\0\0\0\x01x";
+    write("binary_rows", "int4_and_name", &[b"\x05\x03", &two[..]].concat())?;
+    let laid = tuple_columns::lay_out(two).unwrap_or_default();
+    write("binary_rows", "laid_out", &[b"\x04\x03", &laid[..]].concat())?;
     write("pack_footer", "footer", &pack::encode_footer(&footer()))?;
     write("pack_footer", "index", &index::encode(&[indexed()]))?;
     write("pack_footer", "references", &stream::encode_references(&references()))?;

@@ -4,12 +4,13 @@
 //! Checksums would keep a fuzzer out of everything behind them, so each place that has one
 //! is tried both as it came and with the right checksum put in.
 
+use pgkeep_engine::postgres::copy_binary::TextRows;
 use pgkeep_engine::postgres::{fuzzing, pgoutput as decoder};
 use pgkeep_engine::seal::{self, Secrets};
 use pgkeep_format::{
     catalog_image, cbor, change, config, entry, frame, index, key, manifest, name, object, pack,
 };
-use pgkeep_format::{id, segment, single_file, stream};
+use pgkeep_format::{id, segment, single_file, stream, tuple, tuple_columns};
 
 /// `bytes` with the CRC32 of what lies between `from` and `at` put in at `at`; nothing when
 /// they are too short.
@@ -174,6 +175,53 @@ pub fn copy_rows(bytes: &[u8]) {
         let whole = at_once.1.last().copied().unwrap_or(0);
         assert_eq!(in_pieces.0[..whole], at_once.0[..whole]);
     }
+}
+
+/// Binary rows: laid out by columns they come back the same, and their text is the same in whatever
+/// pieces they come.
+pub fn binary_rows(bytes: &[u8]) {
+    let Some((&[choice, piece_len], plain)) = bytes.split_first_chunk::<2>() else { return };
+    if let Some(laid) = tuple_columns::lay_out(plain) {
+        assert_eq!(tuple_columns::rows_of(&laid, plain.len()).as_deref(), Ok(plain));
+    }
+    for plain_len in [plain.len(), usize::from(choice) * 8] {
+        if let Ok(rows) = tuple_columns::rows_of(plain, plain_len) {
+            assert_eq!(rows.len(), plain_len);
+        }
+    }
+    let fields = plain.get(1).copied().unwrap_or_default();
+    let of_column = |column: u8| {
+        let (element, array) = tuple::TYPES[usize::from(choice.wrapping_add(column)) % 28];
+        if choice & 1 == 1 { array } else { element }
+    };
+    let data = entry::Data {
+        stream: 0,
+        encoding: entry::RowEncoding::CopyBinary,
+        columns: vec![String::new(); fields.into()],
+        rows: 0,
+        bytes: 0,
+        table: None,
+        numbers: None,
+        types: Some((0..fields).map(of_column).collect()),
+    };
+    let (whole, pieces) = (text(&data, plain, usize::MAX), text(&data, plain, piece_len.into()));
+    assert_eq!(whole, pieces);
+}
+
+/// The text of binary rows that come in pieces; absent where they are refused.
+fn text(data: &entry::Data, plain: &[u8], piece_len: usize) -> Option<Vec<u8>> {
+    let (mut rows, mut text) = (TextRows::of(data).ok()?, Vec::new());
+    for mut piece in plain.chunks(piece_len.max(1)) {
+        while !piece.is_empty() {
+            piece = &piece[rows.convert(piece, &mut text).ok()?..];
+            // As much as one row may become is no fault.
+            if text.len() > 4 << 20 {
+                return None;
+            }
+        }
+    }
+    rows.end().ok()?;
+    Some(text)
 }
 
 /// An unsealed chunk: decompressed within its limits and never taken for another.

@@ -3,8 +3,9 @@
 //! Binary rows cost the server less and are fewer bytes. They are restored as they are; whoever needs
 //! fields as text (a fold, an export) passes them through [`TextRows`]. The text is what the server
 //! writes with the settings that every session of ours has (ISO dates, UTC, shortest floats).
-//! What a value looks like its send function says, which for the types of [`Form`] is the same in all
-//! supported versions; a type that is not among them keeps its table's rows in text.
+//! What a value looks like its send function says, which for the types of
+//! [`TYPES`](pgkeep_format::tuple::TYPES) is the same in all supported versions; a type that is not
+//! among them keeps its table's rows in text.
 
 mod array;
 mod form;
