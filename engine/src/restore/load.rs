@@ -2,14 +2,15 @@
 //! each of which any connection can load. To a moment, they pass through a fold first.
 
 use super::folded::Base;
+use super::passing::{CHUNKS_AHEAD, RowsPassing, Sink, write_changed};
 use super::rename::Rename;
 use super::routes::Routes;
+use super::row_groups::{GROUP_CHUNKS, Group, What, row_groups};
 use super::sessions::Sessions;
 use super::triggers::Triggers;
 use crate::catalog::rows_target;
-use crate::fold::{Part, Passing, Recovery, TableFold};
-use crate::postgres::copy_binary::TextRows;
-use crate::postgres::{CopyIn, WireSession, literal, qualified};
+use crate::fold::{Part, Recovery, TableFold};
+use crate::postgres::{WireSession, literal, qualified};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader, MissingRows, RowsSeen, WholeRows};
 use crate::{Error, ErrorKind, Result};
@@ -20,43 +21,9 @@ use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
 use pgkeep_format::stream::{ChunkReference, Stream};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
-
-/// Chunks of one group: some 64 MiB of rows.
-const GROUP_CHUNKS: usize = 64;
-/// Chunks that are read ahead while one is sent.
-const CHUNKS_AHEAD: usize = 2;
-
-/// A run of a table's chunks that begins and ends between rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group {
-    first: bool,
-    what: What,
-    /// Where in the table its chunks begin.
-    start: usize,
-    chunks: Vec<ChunkReference>,
-}
-
-/// What a group brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// The rows of its chunks, or what they have become.
-    Rows,
-    /// The rows that changes leave, of the units from one on up to another.
-    Changed(usize, usize),
-    /// All of it, share by share: together it does not fit into memory.
-    InParts,
-}
-
-impl Group {
-    /// Whether the table begins with it.
-    pub(super) fn is_first(&self) -> bool {
-        self.first
-    }
-}
 
 /// Loads rows.
 pub(super) struct Loader {
@@ -192,7 +159,7 @@ impl Loader {
         let data = self.data(position)?;
         let base = self.base(data);
         if base.is_none() && self.recovery.is_some() && data.table.is_some() {
-            return Ok(groups(&[]));
+            return Ok(row_groups(&[]));
         }
         let stream = match base {
             Some(base) => &base.stream,
@@ -204,7 +171,7 @@ impl Loader {
             let seen = RowsSeen::new(&references, data.rows, data.bytes);
             self.seen.lock().insert(position, seen);
         }
-        Ok(groups(&references))
+        Ok(row_groups(&references))
     }
 
     async fn references(&self, stream: &Stream, data: &Data) -> Result<Vec<ChunkReference>> {
@@ -458,86 +425,6 @@ fn names_the_option(error: Error) -> Error {
     }
 }
 
-/// Writes the rows that changes leave.
-async fn write_changed(part: &Part, units: Range<usize>, sink: &mut Sink<'_, '_>) -> Result<()> {
-    let reads: Vec<_> = units.map(|unit| part.changed(unit)).collect();
-    let mut reads = stream::iter(reads).buffered(CHUNKS_AHEAD);
-    while let Some(changed) = reads.next().await {
-        let rows = changed?;
-        sink.write(&rows, 0).await?;
-    }
-    Ok(())
-}
-
-/// Rows of a group on their way from chunks to the server.
-struct RowsPassing<'a> {
-    /// What becomes of them, where there are changes.
-    part: Option<&'a Part>,
-    passing: Passing,
-    /// What makes text of them, where they are binary and the server gets text.
-    converter: Option<TextRows>,
-    text: Vec<u8>,
-    rows: Vec<u8>,
-}
-
-impl<'a> RowsPassing<'a> {
-    fn new(part: Option<&'a Part>, data: &Data, is_text: bool) -> Result<Self> {
-        let converter = match data.encoding {
-            RowEncoding::CopyBinary if is_text => Some(TextRows::of(data)?),
-            _ => None,
-        };
-        let (passing, text, rows) = (Passing::default(), Vec::new(), Vec::new());
-        Ok(Self { part, passing, converter, text, rows })
-    }
-
-    async fn pass(&mut self, plain: &[u8], stored: u64, sink: &mut Sink<'_, '_>) -> Result<()> {
-        if self.converter.is_none() {
-            return self.fold(plain, stored, sink).await;
-        }
-        let (mut rest, mut stored) = (plain, stored);
-        let mut text = std::mem::take(&mut self.text);
-        while let (false, Some(converter)) = (rest.is_empty(), &mut self.converter) {
-            text.clear();
-            let went = converter.convert(rest, &mut text)?;
-            rest = &rest[went..];
-            self.fold(&text, std::mem::take(&mut stored), sink).await?;
-        }
-        self.text = text;
-        Ok(())
-    }
-
-    async fn fold(&mut self, plain: &[u8], stored: u64, sink: &mut Sink<'_, '_>) -> Result<()> {
-        let Some(part) = self.part else { return sink.write(plain, stored).await };
-        self.rows.clear();
-        part.pass(plain, &mut self.passing, &mut self.rows)?;
-        sink.write(&self.rows, stored).await
-    }
-
-    fn end(&self) -> Result<()> {
-        self.converter.as_ref().map_or(Ok(()), TextRows::end)?;
-        self.passing.end()
-    }
-}
-
-/// A COPY, and whether it was the server that ended it.
-struct Sink<'a, 'w> {
-    copy: &'a mut CopyIn<'w>,
-    refused: Option<Error>,
-    progress: &'a Arc<dyn Progress>,
-}
-
-impl Sink<'_, '_> {
-    async fn write(&mut self, rows: &[u8], stored: u64) -> Result<()> {
-        if let Err(error) = self.copy.write(rows).await {
-            self.refused = Some(error);
-            return Err(Error::new(ErrorKind::Server, "server refused rows"));
-        }
-        let bytes = rows.len() as u64;
-        self.progress.event(Event::Advanced { rows: 0, bytes, stored });
-        Ok(())
-    }
-}
-
 /// Reads a chunk: its rows, and the bytes that it took in the store.
 fn read(
     reader: ChunkReader,
@@ -566,44 +453,4 @@ fn copy_options(row_encoding: RowEncoding, encoding: &str) -> Result<String> {
         }
     };
     Ok(format!("FORMAT {format}, ENCODING {}", literal(encoding)))
-}
-
-fn groups(references: &[ChunkReference]) -> Vec<Group> {
-    let mut groups = Vec::new();
-    let mut start = 0;
-    for (at, reference) in references.iter().enumerate() {
-        let is_last = at + 1 == references.len();
-        if is_last || (at + 1 - start >= GROUP_CHUNKS && !reference.row_continues) {
-            groups.push(Group {
-                first: start == 0,
-                what: What::Rows,
-                start,
-                chunks: references[start..=at].to_vec(),
-            });
-            start = at + 1;
-        }
-    }
-    if groups.is_empty() {
-        groups.push(Group { first: true, what: What::Rows, start: 0, chunks: Vec::new() });
-    }
-    groups
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pgkeep_format::id::ChunkId;
-
-    #[test]
-    fn groups_hold_all_chunks_in_order_and_never_part_a_row() {
-        let reference = |row_continues| ChunkReference { id: ChunkId([1; 32]), row_continues };
-        let mut references = vec![reference(false); 3 * GROUP_CHUNKS + 5];
-        references[GROUP_CHUNKS - 1].row_continues = true;
-        references[GROUP_CHUNKS].row_continues = true;
-        let groups = groups(&references);
-        let lens: Vec<_> = groups.iter().map(|group| group.chunks.len()).collect();
-        assert_eq!(lens, [GROUP_CHUNKS + 2, GROUP_CHUNKS, GROUP_CHUNKS, 3]);
-        assert!(groups.iter().all(|group| !group.chunks.last().unwrap().row_continues));
-        assert_eq!(super::groups(&[]).len(), 1, "an empty table is loaded too");
-    }
 }

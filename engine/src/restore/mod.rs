@@ -20,12 +20,14 @@ mod load;
 mod managed;
 mod names;
 mod needs;
+mod passing;
 mod plan;
 mod privileges;
 mod references;
 mod refusal;
 mod rename;
 mod routes;
+mod row_groups;
 #[cfg(test)]
 mod sample;
 mod schedule;
@@ -57,6 +59,7 @@ use names::{name, title};
 use needs::Completed;
 use pgkeep_format::entry::{Entry, Kind};
 use pgkeep_format::id::BackupId;
+use pgkeep_format::manifest::Database;
 use plan::Plan;
 use rename::Rename;
 use routes::Routes;
@@ -221,23 +224,18 @@ async fn restore(
 ) -> Result<RestoreReport> {
     let started_at = clock::now_micros();
     progress.event(Event::Phase("reading the backup".to_owned()));
-    let reader = ChunkReader::open(repository).await?;
     let database = backup.database(options.database.as_deref())?;
-    let Folded { mut entries, bases, mut warnings } = match &options.recovery {
-        Some(recovery) => {
-            folded::fold(&reader, backup, database, recovery, &options.selection).await?
-        }
-        None => {
-            let entries = reader.entries(backup, database.entries_stream).await?;
-            Folded { entries, ..Folded::default() }
-        }
-    };
+    // Neither needs the other, and both wait.
+    let read = read_backup(repository, backup, database, options);
+    let (read, connected) = tokio::join!(read, target::connect(settings, options));
+    let (reader, Folded { mut entries, bases, mut warnings }) = read?;
+    let connected = connected?;
     forget_storage(&mut entries, &options.selection);
     let entries = Arc::new(entries);
     let rename = Rename::new(&options.rename_schemas)?;
 
     let mut asked = select_entries(&entries, &options.selection)?;
-    let mut target = target::open(settings, &entries, database, options).await?;
+    let mut target = target::open(connected, settings, &entries, database, options).await?;
     if !target.takes_statistics() {
         asked.retain(|at| entries[*at].kind != Kind::StatisticsData);
     }
@@ -320,6 +318,26 @@ async fn restore(
         finished_at: clock::now_micros(),
         warnings,
     })
+}
+
+/// The entries of the backup, or what changes make of them.
+async fn read_backup(
+    repository: &Repository,
+    backup: &Backup,
+    database: &Database,
+    options: &RestoreOptions,
+) -> Result<(ChunkReader, Folded)> {
+    let reader = ChunkReader::open(repository).await?;
+    let folded = match &options.recovery {
+        Some(recovery) => {
+            folded::fold(&reader, backup, database, recovery, &options.selection).await?
+        }
+        None => {
+            let entries = reader.entries(backup, database.entries_stream).await?;
+            Folded { entries, ..Folded::default() }
+        }
+    };
+    Ok((reader, folded))
 }
 
 fn left_out(entries: &[Entry], completed: &Completed) -> Vec<LeftOut> {

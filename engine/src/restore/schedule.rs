@@ -4,10 +4,11 @@
 
 use super::Run;
 use super::failures::Failures;
-use super::load::{Group, Loader};
+use super::load::Loader;
 use super::names::title;
 use super::plan::{Plan, Step};
 use super::refusal::failed;
+use super::row_groups::Group;
 use super::sessions::Sessions;
 use crate::catalog::creation;
 use crate::postgres::WireSession;

@@ -24,27 +24,44 @@ pub(super) struct Target {
     there: There,
 }
 
-/// Opens the target, with `--create` after making it.
+/// Connects to a target that is there; absent with `--create`, which makes it first.
+pub(super) async fn connect(
+    settings: &Settings,
+    options: &RestoreOptions,
+) -> Result<Option<Session>> {
+    match options.create {
+        true => Ok(None),
+        false => look_from(settings).await.map(Some),
+    }
+}
+
+async fn look_from(settings: &Settings) -> Result<Session> {
+    let session = Session::connect(settings, "restore").await?;
+    session.execute(SESSION_SETTINGS).await?;
+    Ok(session)
+}
+
+/// Looks at the target, with `--create` after making it. `connected` is what [`connect`] gave.
 pub(super) async fn open(
+    connected: Option<Session>,
     settings: &Settings,
     entries: &[Entry],
     database: &Database,
     options: &RestoreOptions,
 ) -> Result<Target> {
-    let settings = if options.create {
-        let name = &database.name;
-        let made = settings.with_database(name.as_str());
-        if options.dry_run {
-            let there = There::default();
-            return Ok(Target { settings: made, session: None, first: None, there });
+    let session = match connected {
+        Some(session) => session,
+        None => {
+            let name = &database.name;
+            let made = settings.with_database(name.as_str());
+            if options.dry_run {
+                let there = There::default();
+                return Ok(Target { settings: made, session: None, first: None, there });
+            }
+            create_database(settings, name, entries, options).await?;
+            look_from(&made).await?
         }
-        create_database(settings, name, entries, options).await?;
-        made
-    } else {
-        settings.clone()
     };
-    let session = Session::connect(&settings, "restore").await?;
-    session.execute(SESSION_SETTINGS).await?;
     // Where it came in: with several hosts, the workers must not come in elsewhere.
     let settings = session.settings().clone();
     let first = async {
