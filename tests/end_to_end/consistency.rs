@@ -5,6 +5,7 @@ use crate::repository;
 use crate::sessions::eventually;
 use pgkeep_engine::postgres::Session;
 use pgkeep_tests::{Database, Repository, Server, every_major};
+use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -171,4 +172,43 @@ fn a_given_snapshot_that_lost_a_tables_rows_is_refused() {
         let _ = repository.run(run.iter().chain(&["-T", "\"Gone\""])).ok();
         other.close().await;
     });
+}
+
+/// Who changes two tables in another order than a backup locks them waits for it, and it for him: the
+/// server ends the wait of one. When that is the backup, it begins again behind him.
+#[test]
+fn a_backup_that_loses_a_deadlock_begins_again() {
+    let server = Server::shared(18);
+    let source = server.database();
+    source.query("CREATE TABLE a AS SELECT 1 AS n; CREATE TABLE b AS SELECT 2 AS n");
+    let mut holder = source.psql_command().stdin(Stdio::piped()).spawn().expect("psql");
+    let mut input = holder.stdin.take().expect("a pipe");
+    // Who looks for a deadlock first loses it: that is to be the backup.
+    let begin = "SET deadlock_timeout = '1h'; BEGIN; ALTER TABLE b ADD m int;";
+    writeln!(input, "{begin}").expect("psql to read");
+    let locks = |granted: bool, mode: &str, table: &str| {
+        format!(
+            "SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass \
+             AND mode = '{mode}' AND granted = {granted}"
+        )
+    };
+    eventually(&source, &locks(true, "AccessExclusiveLock", "b"), "1");
+    let repository = repository();
+    let mut backup = repository.command();
+    let uri = format!("{}?options=-c%20deadlock_timeout%3D3s", source.uri());
+    backup.args(["backup", "--json", "-d", &uri]).stdout(Stdio::piped());
+    let backup = backup.stderr(Stdio::piped()).spawn().expect("pgkeep");
+    eventually(&source, &locks(true, "AccessShareLock", "a"), "1");
+    eventually(&source, &locks(false, "AccessShareLock", "b"), "1");
+    writeln!(input, "ALTER TABLE a ADD m int; COMMIT;").expect("psql to read");
+    drop(input);
+    assert!(holder.wait().expect("psql to end").success());
+    let done = backup.wait_with_output().expect("pgkeep to end");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let lost = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    eventually(&source, lost, "1");
+    let copy = server.database();
+    repository.restore(&copy.uri(), &[]);
+    source.assert_same_rows(&copy);
 }

@@ -30,6 +30,10 @@ const ATTEMPTS: u32 = 10;
 /// schema, table, column, type, object or function, or an entry that its caches lack.
 const GONE: [&str; 6] = ["3F000", "42P01", "42703", "42704", "42883", "XX000"];
 
+/// What the server says when it ended our waiting for a lock, since somebody else waited for ours:
+/// one who changes several tables, in another order than we lock them.
+const DEADLOCK: &str = "40P01";
+
 /// A database on the point of being copied: its tables are locked, its catalogs read.
 pub(super) struct Source {
     pub(super) snapshot: Snapshot,
@@ -98,11 +102,14 @@ async fn look(settings: &Settings, options: &BackupOptions) -> Result<(Snapshot,
 }
 
 /// Whether another look may help: somebody defined, changed or dropped things between two
-/// queries of ours.
+/// queries of ours, or while we waited for locks.
 fn is_changed(error: &Error, options: &BackupOptions) -> bool {
-    let gone = |error: &ServerError| GONE.contains(&error.sqlstate.as_str());
+    let changed = |error: &ServerError| {
+        let state = error.sqlstate.as_str();
+        GONE.contains(&state) || state == DEADLOCK
+    };
     options.snapshot.exported.is_none()
-        && (error.kind() == ErrorKind::Changed || error.cause::<ServerError>().is_some_and(gone))
+        && (error.kind() == ErrorKind::Changed || error.cause::<ServerError>().is_some_and(changed))
 }
 
 /// Who may not read a provider's tables perhaps does not know that he need not.
