@@ -212,8 +212,8 @@ pub fn binary_rows(bytes: &[u8]) {
 fn text(data: &entry::Data, plain: &[u8], piece_len: usize) -> Option<Vec<u8>> {
     let (mut rows, mut text) = (TextRows::of(data).ok()?, Vec::new());
     for mut piece in plain.chunks(piece_len.max(1)) {
-        while !piece.is_empty() {
-            piece = &piece[rows.convert(piece, &mut text).ok()?..];
+        while let Some(written) = rows.next(&mut piece).ok()? {
+            text.extend_from_slice(written);
             // As much as one row may become is no fault.
             if text.len() > 4 << 20 {
                 return None;

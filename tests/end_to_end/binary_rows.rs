@@ -415,26 +415,6 @@ fn rows_go_into_tables_with_other_types_as_text_does() {
     assert_eq!(copy.query(sums), source.query(sums));
 }
 
-/// Bytes that are longer than a line of text may be.
-#[test]
-fn bytea_of_560_megabytes_comes_back() {
-    let server = Server::shared(18);
-    let source = server.database();
-    source.query(
-        "CREATE TABLE huge (id int, v bytea); ALTER TABLE huge ALTER v SET STORAGE EXTERNAL;
-         INSERT INTO huge VALUES (1, 'before');
-         INSERT INTO huge SELECT 2, v || v
-             FROM (SELECT decode(repeat('00ff5c0a', 70000000), 'hex') AS v OFFSET 0) half;
-         INSERT INTO huge VALUES (3, 'after')",
-    );
-    let copy = server.database();
-    let repository = repository();
-    repository.backup(&source.uri(), &[]);
-    repository.restore(&copy.uri(), &[]);
-    let sums = "SELECT id, octet_length(v), md5(v) FROM huge ORDER BY id";
-    assert_eq!(copy.query(sums), source.query(sums));
-}
-
 /// All that is exported as SQL loads, large objects among it.
 #[test]
 fn sql_of_binary_rows_loads() {

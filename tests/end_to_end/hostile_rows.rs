@@ -1,7 +1,7 @@
 //! A server that sends rows which are none: what is written of them for other programs.
 
 use crate::repository;
-use pgkeep_tests::Server;
+use pgkeep_tests::{Repository, Server};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 
@@ -50,20 +50,24 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, lie: bool) {
     let _ = to.shutdown(Shutdown::Both);
 }
 
-#[test]
-fn rows_that_are_none_are_not_written_anywhere() {
-    let server = Server::shared(18);
+/// A backup of a table with these columns, of which the server lies about a row.
+fn lied_to(server: &Server, columns: &str) -> Repository {
     let source = server.database();
     let honest = std::str::from_utf8(HONEST).unwrap();
-    // Rows with a range are text.
     source.query(&format!(
-        "CREATE TABLE t (v text, r int4range);
-         INSERT INTO t VALUES ('first'), ('{honest}'), ('last')"
+        "CREATE TABLE t ({columns}); INSERT INTO t VALUES ('first'), ('{honest}'), ('last')"
     ));
     let port = lying_server(server);
     let uri = format!("postgresql://postgres@127.0.0.1:{port}/{}?sslmode=disable", source.name());
     let repository = repository();
     repository.backup(&uri, &[]);
+    repository
+}
+
+#[test]
+fn rows_that_are_none_are_not_written_anywhere() {
+    // Rows with a range are text.
+    let repository = lied_to(Server::shared(18), "v text, r int4range");
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("output");
     let output = output.to_str().unwrap();
@@ -82,15 +86,7 @@ fn rows_that_are_none_are_not_written_anywhere() {
 #[test]
 fn what_would_end_the_data_is_a_value_where_rows_are_binary() {
     let server = Server::shared(18);
-    let source = server.database();
-    let honest = std::str::from_utf8(HONEST).unwrap();
-    source.query(&format!(
-        "CREATE TABLE t (v text); INSERT INTO t VALUES ('first'), ('{honest}'), ('last')"
-    ));
-    let port = lying_server(server);
-    let uri = format!("postgresql://postgres@127.0.0.1:{port}/{}?sslmode=disable", source.name());
-    let repository = repository();
-    repository.backup(&uri, &[]);
+    let repository = lied_to(server, "v text");
     let folder = tempfile::tempdir().unwrap();
     for option in ["--no-owner", "--inserts"] {
         let script = folder.path().join(format!("script{option}.sql"));

@@ -1,7 +1,7 @@
 //! Rows and values of unusual size.
 
 use crate::{assert_rows_come_back, repository};
-use pgkeep_tests::Server;
+use pgkeep_tests::{Database, Server};
 
 #[test]
 fn row_of_three_hundred_megabytes_comes_back() {
@@ -16,7 +16,26 @@ fn row_of_three_hundred_megabytes_comes_back() {
     );
     let size = source.query("SELECT octet_length(v) FROM huge WHERE id = 2");
     assert!(size.trim().parse::<u64>().unwrap() >= 299_000_000);
-    let copy = server.database();
+    assert_huge_comes_back(&source);
+}
+
+/// Bytes that are longer than a line of text may be.
+#[test]
+fn bytea_of_560_megabytes_comes_back() {
+    let source = Server::shared(18).database();
+    source.query(
+        "CREATE TABLE huge (id int, v bytea); ALTER TABLE huge ALTER v SET STORAGE EXTERNAL;
+         INSERT INTO huge VALUES (1, 'before');
+         INSERT INTO huge SELECT 2, v || v
+             FROM (SELECT decode(repeat('00ff5c0a', 70000000), 'hex') AS v OFFSET 0) half;
+         INSERT INTO huge VALUES (3, 'after')",
+    );
+    assert_huge_comes_back(&source);
+}
+
+/// Backs the table `huge` up and restores it; compares its rows.
+fn assert_huge_comes_back(source: &Database<'_>) {
+    let copy = source.server().database();
     let repository = repository();
     repository.backup(&source.uri(), &[]);
     repository.restore(&copy.uri(), &[]);

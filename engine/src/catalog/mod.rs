@@ -38,7 +38,7 @@ pub use selection::{
 };
 
 use crate::Result;
-use crate::postgres::Session;
+use crate::postgres::{SESSION_ENCODING, Session};
 use context::Context;
 use pgkeep_format::entry::Entry;
 use source::Source;
@@ -84,9 +84,6 @@ pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
     read_from(&Source::Server(session), selection).await
 }
 
-/// PostgreSQL's name of the encoding.
-const UTF8: &str = "UTF8";
-
 async fn read_from(source: &Source<'_>, selection: &Selection) -> Result<Catalog> {
     let context = Context::new(source).await?;
     let database = database::facts(source).await?;
@@ -99,9 +96,8 @@ async fn read_from(source: &Source<'_>, selection: &Selection) -> Result<Catalog
     }
     let mut drafts = selection::keep(drafts, &selected);
     drafts.extend(satellites::read(&context, &drafts, &mut warnings).await?);
-    // Binary rows have their text in the session's encoding, which is UTF8 for the sake of names:
-    // elsewhere they would be converted.
-    if database.encoding != UTF8 {
+    // Binary rows have their text in the session's encoding: elsewhere they would be converted.
+    if database.encoding != SESSION_ENCODING {
         let rows = drafts.iter_mut().filter_map(|draft| draft.rows.as_mut());
         rows.for_each(|rows| rows.types = None);
     }

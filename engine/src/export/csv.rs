@@ -6,6 +6,7 @@
 use super::rows::RowSplitter;
 use super::{Export, ExportOutput, ExportReport, unwritable};
 use crate::new_file::{NewFile, already_there};
+use crate::postgres::SESSION_ENCODING;
 use crate::postgres::copy_text::values;
 use crate::progress::Event;
 use crate::{Error, ErrorKind, Result};
@@ -23,7 +24,7 @@ pub(super) async fn write(export: &Export<'_>, output: ExportOutput) -> Result<E
         .filter_map(|(at, entry)| Some((at, entry, entry.data.as_ref()?)))
         .collect();
     let encoding = &export.database.encoding;
-    if encoding != "UTF8" {
+    if encoding != SESSION_ENCODING {
         let warning = format!("rows are in the database's encoding, {encoding}, not in UTF-8");
         export.progress.event(Event::Warning(warning));
     }

@@ -7,7 +7,7 @@ use super::large_objects::hex;
 use super::rows::RowSplitter;
 use super::unwritable;
 use crate::postgres::copy_text::values;
-use crate::postgres::{identifier, literal, qualified};
+use crate::postgres::{SESSION_ENCODING, identifier, literal, qualified};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, Relation};
 use std::io::Write;
@@ -109,7 +109,7 @@ impl<'a> Inserts<'a> {
             head,
             tail: if options.on_conflict_do_nothing { " ON CONFLICT DO NOTHING;\n" } else { ";\n" },
             slots,
-            encoding: (encoding != "UTF8").then(|| literal(encoding)),
+            encoding: (encoding != SESSION_ENCODING).then(|| literal(encoding)),
             rows_per_insert: options.rows_per_insert.get(),
             open: 0,
         }

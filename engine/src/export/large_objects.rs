@@ -1,7 +1,7 @@
 //! Large objects: their rows, each a piece of one, as what they are.
 
 use super::rows::RowSplitter;
-use crate::postgres::copy_text::values;
+use crate::postgres::copy_text::{hex_digits, values};
 use crate::{Error, ErrorKind, Result};
 
 /// A piece of a large object.
@@ -72,9 +72,7 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    hex_digits(bytes).flatten().map(char::from).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Rows as COPY text, which is as the source server sent them or what its values are: checked before any of
+//! Rows as COPY text, as the source server sent them or would have: checked before any of
 //! them is written, for a line that is no row would be taken for SQL by whoever reads the
 //! script that it ends up in.
 
@@ -30,7 +30,6 @@ impl Export<'_> {
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
         };
-        let mut text = Vec::new();
         let stream = self.backup.stream(data.stream)?;
         let table = match &entry.schema {
             Some(schema) => format!("{schema}.{}", entry.name),
@@ -64,18 +63,18 @@ impl Export<'_> {
             }
             let stored = self.reader.locate(&reference.id)?.frame_len();
             let (before, bytes) = (check.rows, kept.len() as u64);
-            while !kept.is_empty() {
-                let rows = match &mut converter {
-                    None => std::mem::take(&mut kept),
-                    Some(converter) => {
-                        text.clear();
-                        let went = converter.convert(kept, &mut text);
-                        kept = &kept[went.map_err(|error| of_table(&table, error))?..];
-                        &text
+            let mut give = |text: &[u8]| {
+                check.check(text).map_err(|error| of_table(&table, error))?;
+                each(text)
+            };
+            match &mut converter {
+                None => give(kept)?,
+                Some(rows) => {
+                    let of_table = |error| of_table(&table, error);
+                    while let Some(text) = rows.next(&mut kept).map_err(of_table)? {
+                        give(text)?;
                     }
-                };
-                check.check(rows).map_err(|error| of_table(&table, error))?;
-                each(rows)?;
+                }
             }
             let rows = check.rows - before;
             self.progress.event(Event::Advanced { rows, bytes, stored });

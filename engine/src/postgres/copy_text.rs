@@ -49,6 +49,13 @@ pub fn escape(value: &[u8], row: &mut Vec<u8>) {
     row.extend_from_slice(rest);
 }
 
+/// The hexadecimal digits of bytes, two for each, as bytea has them.
+pub fn hex_digits(bytes: &[u8]) -> impl Iterator<Item = [u8; 2]> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |four_bits: u8| DIGITS[usize::from(four_bits)];
+    bytes.iter().map(move |byte| [digit(byte >> 4), digit(byte & 15)])
+}
+
 /// What stands behind a backslash for a byte that cannot stand for itself.
 const LETTERS: [(u8, u8); 7] = [
     (b'\\', b'\\'),

@@ -18,6 +18,10 @@ mod socket;
 mod tls;
 mod wire;
 
+/// PostgreSQL's name of the encoding that every session of ours speaks, whatever its database has:
+/// names in our statements are in it.
+pub const SESSION_ENCODING: &str = "UTF8";
+
 pub use cancel::Cancel;
 pub use quote::{identifier, literal, qualified};
 pub use server_error::ServerError;

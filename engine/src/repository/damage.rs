@@ -97,8 +97,8 @@ pub struct MissingRows {
 #[derive(Debug)]
 pub struct RowsSeen {
     references: Vec<ChunkReference>,
-    states: Vec<ChunkState>,
-    is_read: Vec<bool>,
+    /// Absent of what was not come to yet.
+    states: Vec<Option<ChunkState>>,
     /// Rows and bytes that the backup says there are.
     rows: u64,
     bytes: u64,
@@ -111,19 +111,15 @@ impl RowsSeen {
     /// Nothing so far, of a stream that has so many `rows` and plain `bytes`.
     #[must_use]
     pub fn new(references: &[ChunkReference], rows: u64, bytes: u64) -> Self {
-        let states = vec![ChunkState::Uncounted; references.len()];
-        let is_read = vec![false; references.len()];
-        Self { references: references.to_vec(), states, is_read, rows, bytes, kept: 0, read: 0 }
+        let states = vec![None; references.len()];
+        Self { references: references.to_vec(), states, rows, bytes, kept: 0, read: 0 }
     }
 
     /// Notes a chunk that was read, by its position from 0, its plain length and what is whole of
     /// its rows. To do so again changes nothing.
     pub fn read(&mut self, at: usize, plain_len: usize, whole: &Whole) {
-        if self.is_read.get(at) != Some(&false) || self.states[at] == ChunkState::Lost {
-            return;
-        }
-        self.is_read[at] = true;
-        self.states[at] = whole.rows.map_or(ChunkState::Uncounted, ChunkState::Good);
+        let Some(state @ None) = self.states.get_mut(at) else { return };
+        *state = Some(whole.rows.map_or(ChunkState::Uncounted, ChunkState::Good));
         self.kept += whole.kept;
         self.read += plain_len as u64;
     }
@@ -131,8 +127,8 @@ impl RowsSeen {
     /// Notes a chunk that cannot be read; whether that is new.
     pub fn lost(&mut self, at: usize) -> bool {
         match self.states.get_mut(at) {
-            Some(state) if *state == ChunkState::Uncounted && !self.is_read[at] => {
-                *state = ChunkState::Lost;
+            Some(state @ None) => {
+                *state = Some(ChunkState::Lost);
                 true
             }
             _ => false,
@@ -142,17 +138,22 @@ impl RowsSeen {
     /// Whether a chunk could not be read.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        self.states.contains(&ChunkState::Lost)
+        self.states.contains(&Some(ChunkState::Lost))
     }
 
     /// What is missing of the rows of `table`, where anything is.
     #[must_use]
     pub fn missing(&self, table: String) -> Option<MissingRows> {
-        self.is_damaged().then(|| MissingRows {
+        if !self.is_damaged() {
+            return None;
+        }
+        let known = |state: &Option<ChunkState>| state.unwrap_or(ChunkState::Uncounted);
+        let states: Vec<ChunkState> = self.states.iter().map(known).collect();
+        Some(MissingRows {
             table,
             rows: self.rows.saturating_sub(self.kept),
             bytes: self.bytes.saturating_sub(self.read),
-            spans: lost_spans(&self.references, &self.states, Some(self.rows)),
+            spans: lost_spans(&self.references, &states, Some(self.rows)),
         })
     }
 }

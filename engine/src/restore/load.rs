@@ -10,7 +10,7 @@ use super::sessions::Sessions;
 use super::triggers::Triggers;
 use crate::catalog::rows_target;
 use crate::fold::{Part, Recovery, TableFold};
-use crate::postgres::{WireSession, literal, qualified};
+use crate::postgres::{SESSION_ENCODING, WireSession, literal, qualified};
 use crate::progress::{Event, Progress};
 use crate::repository::{Backup, ChunkReader, MissingRows, RowsSeen, WholeRows};
 use crate::{Error, ErrorKind, Result};
@@ -136,7 +136,7 @@ impl Loader {
         let (Some(recovery), Some(table)) = (&self.recovery, data.table) else {
             return Ok(groups);
         };
-        let base = self.bases.get(&table);
+        let base = self.base(data);
         let recovery = base.map_or(recovery, |base| &base.recovery);
         let base = base.map(|base| &base.data);
         let Some(fold) = TableFold::open(recovery, table, base, data)? else {
@@ -165,7 +165,7 @@ impl Loader {
             Some(base) => &base.stream,
             None => self.backup.stream(data.stream)?,
         };
-        let data = base.map_or(data, |base| &base.data);
+        let data = self.stored(position)?;
         let references = self.references(stream, data).await?;
         if self.seen.allows_damage {
             let seen = RowsSeen::new(&references, data.rows, data.bytes);
@@ -203,9 +203,10 @@ impl Loader {
         let is_table = |at: usize| self.entries.get(at).is_some_and(|it| it.relation.is_some());
         let is_made = entry.kind == Kind::LargeObjectData
             || table.is_some_and(|table| is_table(table) && self.made.contains(&table));
-        let is_same = is_made && stored.types == data.types && !self.folds.contains_key(&position)
-            // The session's.
-            && self.encoding == "UTF8";
+        let is_same = is_made
+            && stored.types == data.types
+            && !self.folds.contains_key(&position)
+            && self.encoding == SESSION_ENCODING;
         Ok(match stored.encoding {
             RowEncoding::CopyBinary if !is_same => RowEncoding::CopyText,
             encoding => encoding,
@@ -337,8 +338,7 @@ impl Loader {
         let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD).enumerate();
         let data = self.stored(position)?;
         let mut whole = WholeRows::new(&self.reader, &group.chunks, data.encoding);
-        let is_text = self.sent_as(position)? == RowEncoding::CopyText;
-        let mut passing = RowsPassing::new(part, data, is_text)?;
+        let mut passing = RowsPassing::new(part, data, sink.copy.encoding())?;
         while let Some((at, chunk)) = chunks.next().await {
             let (plain, stored) = match chunk {
                 Ok(chunk) => chunk,

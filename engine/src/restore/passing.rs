@@ -31,23 +31,27 @@ pub(super) async fn write_changed(
 
 /// Rows of a group on their way from chunks to the server.
 pub(super) struct RowsPassing<'a> {
-    /// What becomes of them, where there are changes.
-    part: Option<&'a Part>,
-    passing: Passing,
     /// What makes text of them, where they are binary and the server gets text.
     converter: Option<TextRows>,
-    text: Vec<u8>,
+    changes: Changes<'a>,
+}
+
+/// What becomes of rows, where there are changes.
+struct Changes<'a> {
+    part: Option<&'a Part>,
+    passing: Passing,
     rows: Vec<u8>,
 }
 
 impl<'a> RowsPassing<'a> {
-    pub(super) fn new(part: Option<&'a Part>, data: &Data, is_text: bool) -> Result<Self> {
-        let converter = match data.encoding {
-            RowEncoding::CopyBinary if is_text => Some(TextRows::of(data)?),
+    /// Of rows that are stored so, on their way to a `COPY` that takes them in an encoding.
+    pub(super) fn new(part: Option<&'a Part>, data: &Data, taken: RowEncoding) -> Result<Self> {
+        let converter = match (data.encoding, taken) {
+            (RowEncoding::CopyBinary, RowEncoding::CopyText) => Some(TextRows::of(data)?),
             _ => None,
         };
-        let (passing, text, rows) = (Passing::default(), Vec::new(), Vec::new());
-        Ok(Self { part, passing, converter, text, rows })
+        let changes = Changes { part, passing: Passing::default(), rows: Vec::new() };
+        Ok(Self { converter, changes })
     }
 
     pub(super) async fn pass(
@@ -56,31 +60,28 @@ impl<'a> RowsPassing<'a> {
         stored: u64,
         sink: &mut Sink<'_, '_>,
     ) -> Result<()> {
-        if self.converter.is_none() {
-            return self.fold(plain, stored, sink).await;
-        }
+        let Some(converter) = &mut self.converter else {
+            return self.changes.pass(plain, stored, sink).await;
+        };
         let (mut rest, mut stored) = (plain, stored);
-        let mut text = std::mem::take(&mut self.text);
-        while let (false, Some(converter)) = (rest.is_empty(), &mut self.converter) {
-            text.clear();
-            let went = converter.convert(rest, &mut text)?;
-            rest = &rest[went..];
-            self.fold(&text, std::mem::take(&mut stored), sink).await?;
+        while let Some(text) = converter.next(&mut rest)? {
+            self.changes.pass(text, std::mem::take(&mut stored), sink).await?;
         }
-        self.text = text;
         Ok(())
-    }
-
-    async fn fold(&mut self, plain: &[u8], stored: u64, sink: &mut Sink<'_, '_>) -> Result<()> {
-        let Some(part) = self.part else { return sink.write(plain, stored).await };
-        self.rows.clear();
-        part.pass(plain, &mut self.passing, &mut self.rows)?;
-        sink.write(&self.rows, stored).await
     }
 
     pub(super) fn end(&self) -> Result<()> {
         self.converter.as_ref().map_or(Ok(()), TextRows::end)?;
-        self.passing.end()
+        self.changes.passing.end()
+    }
+}
+
+impl Changes<'_> {
+    async fn pass(&mut self, rows: &[u8], stored: u64, sink: &mut Sink<'_, '_>) -> Result<()> {
+        let Some(part) = self.part else { return sink.write(rows, stored).await };
+        self.rows.clear();
+        part.pass(rows, &mut self.passing, &mut self.rows)?;
+        sink.write(&self.rows, stored).await
     }
 }
 

@@ -3,7 +3,7 @@
 use super::layout::{Layout, Try};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::Codec;
-use pgkeep_format::{columns, tuple_columns};
+use pgkeep_format::{FormatError, columns, tuple_columns};
 use std::cell::RefCell;
 use std::io;
 
@@ -78,6 +78,12 @@ fn zstd(bytes: &[u8]) -> Result<Vec<u8>> {
 /// [`ErrorKind::Damaged`] when the body is not that.
 pub(super) fn decompress(codec: Codec, body: &[u8], plain_len: usize) -> Result<Vec<u8>> {
     let damaged = || Error::new(ErrorKind::Damaged, "chunk does not decompress to its length");
+    let unlaid =
+        |room: usize, rows_of: fn(&[u8], usize) -> std::result::Result<Vec<u8>, FormatError>| {
+            let laid =
+                zstd::bulk::decompress(body, room).map_err(|error| damaged().because(error))?;
+            rows_of(&laid, plain_len).map_err(|error| damaged().because(error))
+        };
     match codec {
         Codec::Raw => Ok(body.to_vec()),
         Codec::Zstd => {
@@ -85,15 +91,9 @@ pub(super) fn decompress(codec: Codec, body: &[u8], plain_len: usize) -> Result<
                 .map_err(|error| damaged().because(error))?;
             if plain.len() == plain_len { Ok(plain) } else { Err(damaged()) }
         }
-        Codec::ColumnsZstd => {
-            let laid = zstd::bulk::decompress(body, columns::laid_len_max(plain_len))
-                .map_err(|error| damaged().because(error))?;
-            columns::rows_of(&laid, plain_len).map_err(|error| damaged().because(error))
-        }
+        Codec::ColumnsZstd => unlaid(columns::laid_len_max(plain_len), columns::rows_of),
         Codec::TupleColumnsZstd => {
-            let laid = zstd::bulk::decompress(body, tuple_columns::laid_len_max(plain_len))
-                .map_err(|error| damaged().because(error))?;
-            tuple_columns::rows_of(&laid, plain_len).map_err(|error| damaged().because(error))
+            unlaid(tuple_columns::laid_len_max(plain_len), tuple_columns::rows_of)
         }
     }
 }

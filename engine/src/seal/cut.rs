@@ -1,7 +1,7 @@
 //! Cuts a run of rows into chunks.
 //!
-//! A chunk ends only behind a row, where a keyed hash of that row, or of a part of it, says so; so a row that
-//! is inserted or changed moves no cut behind the next one, and tomorrow's unchanged rows
+//! A chunk ends only behind a row, where a keyed hash of that row, or of a part of it, says so; so a
+//! row that is inserted or changed moves no cut behind the next one, and tomorrow's unchanged rows
 //! fall into the same chunks. Only a row longer than a chunk may be is cut in itself.
 //! Where the bytes come from, and in what pieces, makes no difference.
 

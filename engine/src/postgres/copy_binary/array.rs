@@ -1,9 +1,8 @@
 //! Arrays as `array_out` writes them.
 
 use super::form::Form;
-use super::invalid;
+use super::{append, invalid};
 use pgkeep_format::FormatError;
-use std::io::Write;
 
 /// `MAXDIM`.
 const DIMENSIONS_MAX: usize = 6;
@@ -30,8 +29,7 @@ pub(super) fn text(value: &[u8], element: u32, text: &mut Vec<u8>) -> Result<(),
     if bounds.iter().any(|bound| *bound != 1) {
         for (size, bound) in sizes.iter().zip(&bounds) {
             let last = i64::from(*bound) + i64::from(*size) - 1;
-            // Writing into memory does not fail.
-            let _ = write!(text, "[{bound}:{last}]");
+            append(text, format_args!("[{bound}:{last}]"));
         }
         text.push(b'=');
     }

@@ -19,6 +19,8 @@ use form::Form;
 use pgkeep_format::FormatError;
 use pgkeep_format::entry::Data;
 use pgkeep_format::tuple::{Visitor, Walk};
+use std::fmt;
+use std::io::Write;
 
 /// Text that is handed out at once, roughly: a numeric of a few bytes may stand for 150 KB.
 const TEXT_BYTES: usize = 1 << 20;
@@ -54,19 +56,22 @@ impl TextRows {
         Ok(Self { walk: Walk::default(), fields: Fields { forms: forms?, ..Fields::default() } })
     }
 
-    /// Appends the text of the next bytes of rows, which need not begin or end where a row does.
-    /// Returns how many bytes that were: fewer than all when there is much text already.
+    /// The text of the next bytes of rows, which need not begin or end where a row does, and which
+    /// it takes from `plain`: not all of them when they are much text. Absent when there are none.
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] when they are no rows of these types.
-    pub fn convert(&mut self, plain: &[u8], text: &mut Vec<u8>) -> Result<usize> {
-        std::mem::swap(text, &mut self.fields.text);
-        let went = self.walk.walk(plain, &mut self.fields);
-        std::mem::swap(text, &mut self.fields.text);
-        went.map_err(|error| {
+    pub fn next(&mut self, plain: &mut &[u8]) -> Result<Option<&[u8]>> {
+        if plain.is_empty() {
+            return Ok(None);
+        }
+        self.fields.text.clear();
+        let went = self.walk.walk(plain, &mut self.fields).map_err(|error| {
             Error::new(ErrorKind::Damaged, "what is stored is no row of a binary COPY")
                 .because(error)
-        })
+        })?;
+        *plain = &plain[went..];
+        Ok(Some(&self.fields.text))
     }
 
     /// Checks that no row is left half converted.
@@ -81,7 +86,7 @@ impl TextRows {
     }
 }
 
-/// Where in a row the walk is, and the text so far.
+/// Where in a row the walk is, and its text.
 #[derive(Debug, Default)]
 struct Fields {
     forms: Vec<Form>,
@@ -90,6 +95,7 @@ struct Fields {
     is_null: bool,
     /// What came of a value that is written only when it is whole.
     value: Vec<u8>,
+    /// Of what was walked last.
     text: Vec<u8>,
 }
 
@@ -173,11 +179,16 @@ impl Visitor for Fields {
 }
 
 fn hex(bytes: &[u8], text: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     text.reserve(2 * bytes.len());
-    for byte in bytes {
-        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    for digits in copy_text::hex_digits(bytes) {
+        text.extend_from_slice(&digits);
     }
+}
+
+/// Appends what is formatted.
+fn append(text: &mut Vec<u8>, what: fmt::Arguments<'_>) {
+    // Writing into memory does not fail.
+    let _ = text.write_fmt(what);
 }
 
 fn invalid(reason: impl Into<String>) -> FormatError {

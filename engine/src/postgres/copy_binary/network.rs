@@ -1,8 +1,7 @@
 //! Addresses as `inet_out`, `cidr_out` and `macaddr_out` write them.
 
-use super::{hex, invalid};
+use super::{append, hex, invalid};
 use pgkeep_format::FormatError;
-use std::io::Write;
 use std::net::Ipv4Addr;
 
 /// Address families, as `inet_send` says them.
@@ -37,8 +36,7 @@ pub(super) fn inet(value: &[u8], is_cidr: bool, text: &mut Vec<u8>) -> Result<()
     };
     text.extend_from_slice(shown.as_bytes());
     if is_cidr || *bits < most {
-        // Writing into memory does not fail.
-        let _ = write!(text, "/{bits}");
+        append(text, format_args!("/{bits}"));
     }
     Ok(())
 }

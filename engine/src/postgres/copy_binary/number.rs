@@ -1,7 +1,9 @@
 //! Numbers as `int8out`, `float8out` and `numeric_out` write them.
 
-use super::invalid;
+use super::{append, invalid};
 use pgkeep_format::FormatError;
+use std::fmt::LowerExp;
+use std::str::FromStr;
 
 /// Values of a numeric's sign field.
 const NEGATIVE: u16 = 0x4000;
@@ -27,45 +29,68 @@ pub(super) fn integer(number: i64, text: &mut Vec<u8>) {
     text.extend_from_slice(&digits[at..]);
 }
 
+/// What a floating-point type is made of, and how its numbers are written.
+struct Kind {
+    mantissa_bits: u32,
+    bias: i32,
+    /// As many digits tell every number from its neighbours.
+    digits_max: usize,
+    /// From this decimal exponent on, one is written.
+    fixed: i32,
+}
+
+const FLOAT4: Kind = Kind { mantissa_bits: 23, bias: 150, digits_max: 9, fixed: 6 };
+const FLOAT8: Kind = Kind { mantissa_bits: 52, bias: 1075, digits_max: 17, fixed: 15 };
+
 pub(super) fn float8(number: f64, text: &mut Vec<u8>) {
-    if special(number.is_nan(), number.is_infinite(), number.is_sign_negative(), text) {
-        return;
+    if !special(number.is_nan(), number.is_infinite(), number.is_sign_negative(), text) {
+        finite(&FLOAT8, number.abs(), number.abs().to_bits(), text);
     }
-    let (mut digits, mut exponent) = parts(&format!("{number:e}"));
-    let binary = Binary::new(number.to_bits() & (u64::MAX >> 1), 52, 1075);
-    let mut precision = digits.len();
-    while binary.is_between(&digits, exponent) && precision < 17 {
-        (digits, exponent) = parts(&format!("{number:.precision$e}"));
-        precision += 1;
-    }
-    binary.to_even(&mut digits, exponent, |text| text.parse() == Ok(number.abs()));
-    decimal(number.is_sign_negative(), &digits, exponent, 15, text);
 }
 
 pub(super) fn float4(number: f32, text: &mut Vec<u8>) {
-    if special(number.is_nan(), number.is_infinite(), number.is_sign_negative(), text) {
-        return;
+    if !special(number.is_nan(), number.is_infinite(), number.is_sign_negative(), text) {
+        finite(&FLOAT4, number.abs(), number.abs().to_bits().into(), text);
     }
+}
+
+/// Writes what is no number or without end, or else the sign; whether that was all.
+fn special(is_nan: bool, is_infinite: bool, is_negative: bool, text: &mut Vec<u8>) -> bool {
+    let (word, is_all): (&[u8], bool) = match (is_nan, is_infinite, is_negative) {
+        (true, ..) => (b"NaN", true),
+        (_, true, true) => (b"-Infinity", true),
+        (_, true, false) => (b"Infinity", true),
+        (_, _, true) => (b"-", false),
+        _ => (b"", false),
+    };
+    text.extend_from_slice(word);
+    is_all
+}
+
+/// The fewest digits that read back as a number that is not negative.
+fn finite<F>(kind: &Kind, number: F, bits: u64, text: &mut Vec<u8>)
+where
+    F: Copy + PartialEq + LowerExp + FromStr,
+{
     let (mut digits, mut exponent) = parts(&format!("{number:e}"));
-    let binary = Binary::new(u64::from(number.to_bits() & (u32::MAX >> 1)), 23, 150);
+    let binary = Binary::new(bits, kind);
     let mut precision = digits.len();
-    while binary.is_between(&digits, exponent) && precision < 9 {
+    while binary.is_between(&digits, exponent) && precision < kind.digits_max {
         (digits, exponent) = parts(&format!("{number:.precision$e}"));
         precision += 1;
     }
-    binary.to_even(&mut digits, exponent, |text| text.parse() == Ok(number.abs()));
-    decimal(number.is_sign_negative(), &digits, exponent, 6, text);
+    binary.to_even(&mut digits, exponent, |text| text.parse().is_ok_and(|read: F| read == number));
+    decimal(&digits, exponent, kind.fixed, text);
 }
 
-fn special(is_nan: bool, is_infinite: bool, is_negative: bool, text: &mut Vec<u8>) -> bool {
-    let word: &[u8] = match (is_nan, is_infinite, is_negative) {
-        (true, ..) => b"NaN",
-        (_, true, true) => b"-Infinity",
-        (_, true, false) => b"Infinity",
-        _ => return false,
-    };
-    text.extend_from_slice(word);
-    true
+/// A number with zeros before it.
+pub(super) fn padded<const N: usize>(number: u64, text: &mut Vec<u8>) {
+    let (mut shown, mut rest) = ([b'0'; N], number);
+    for digit in shown.iter_mut().rev() {
+        *digit += (rest % 10).to_le_bytes()[0];
+        rest /= 10;
+    }
+    text.extend_from_slice(&shown);
 }
 
 /// Digits without zeros at their end, and the exponent of the first, out of `-d.ddde-d`.
@@ -87,7 +112,9 @@ struct Binary {
 }
 
 impl Binary {
-    fn new(bits: u64, mantissa_bits: u32, bias: i32) -> Self {
+    /// Of a number's bits without its sign.
+    fn new(bits: u64, kind: &Kind) -> Self {
+        let Kind { mantissa_bits, bias, .. } = *kind;
         let fraction = bits & ((1 << mantissa_bits) - 1);
         let exponent = i32::try_from(bits >> mantissa_bits).unwrap_or_default();
         match exponent {
@@ -162,10 +189,7 @@ fn equal(decimal: u128, ten: i32, half: u128, two: i32) -> bool {
 }
 
 /// As `double_to_shortest_decimal_buf`: with an exponent where it is below -4 or not below `fixed`.
-fn decimal(is_negative: bool, digits: &[u8], exponent: i32, fixed: i32, text: &mut Vec<u8>) {
-    if is_negative {
-        text.push(b'-');
-    }
+fn decimal(digits: &[u8], exponent: i32, fixed: i32, text: &mut Vec<u8>) {
     let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
     let zeros = |count: i32| std::iter::repeat_n(b'0', usize::try_from(count).unwrap_or_default());
     if exponent < -4 || exponent >= fixed {
@@ -174,7 +198,7 @@ fn decimal(is_negative: bool, digits: &[u8], exponent: i32, fixed: i32, text: &m
             text.push(b'.');
             text.extend_from_slice(&digits[1..]);
         }
-        text.extend_from_slice(format!("e{}{:02}", sign(exponent), exponent.abs()).as_bytes());
+        append(text, format_args!("e{}{:02}", sign(exponent), exponent.abs()));
     } else if exponent < 0 {
         text.extend_from_slice(b"0.");
         text.extend(zeros(-1 - exponent));
@@ -229,7 +253,7 @@ fn places(digits: &[u16], weight: i32, scale: usize, text: &mut Vec<u8>) {
     };
     let start = text.len();
     for place in (0..=weight).rev() {
-        text.extend_from_slice(format!("{:04}", group(place)).as_bytes());
+        padded::<4>(group(place).into(), text);
     }
     let zeros = text[start..].iter().take_while(|digit| **digit == b'0').count();
     text.drain(start..start + zeros);
@@ -243,7 +267,7 @@ fn places(digits: &[u16], weight: i32, scale: usize, text: &mut Vec<u8>) {
     let end = text.len() + scale;
     let mut place = -1;
     while text.len() < end {
-        text.extend_from_slice(format!("{:04}", group(place)).as_bytes());
+        padded::<4>(group(place).into(), text);
         place -= 1;
     }
     text.truncate(end);

@@ -1,8 +1,8 @@
 //! Dates and times as PostgreSQL writes them with DateStyle ISO, IntervalStyle postgres, in UTC.
 
-use super::{invalid, number};
+use super::number::padded;
+use super::{append, invalid, number};
 use pgkeep_format::FormatError;
-use std::io::Write;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 /// 2000-01-01, in days since 1970-01-01.
@@ -102,14 +102,14 @@ fn civil(days: i64, text: &mut Vec<u8>) -> bool {
     // There is no year 0: it is 1 BC.
     let shown = if year > 0 { year } else { 1 - year };
     if (0..10_000).contains(&shown) {
-        digits::<4>(shown.unsigned_abs(), text);
+        padded::<4>(shown.unsigned_abs(), text);
     } else {
         number::integer(shown, text);
     }
     text.push(b'-');
-    digits::<2>(month, text);
+    padded::<2>(month, text);
     text.push(b'-');
-    digits::<2>(day, text);
+    padded::<2>(day, text);
     year <= 0
 }
 
@@ -137,37 +137,22 @@ fn era(is_before_christ: bool, text: &mut Vec<u8>) {
 /// The time of day.
 fn clock(micros: i64, text: &mut Vec<u8>) {
     let micros = micros.unsigned_abs();
-    digits::<2>(micros / 3_600_000_000, text);
+    padded::<2>(micros / 3_600_000_000, text);
     minutes(micros % 3_600_000_000, text);
 }
 
 /// Minutes, seconds and fractions of seconds without zeros at their end.
 fn minutes(micros: u64, text: &mut Vec<u8>) {
     text.push(b':');
-    digits::<2>(micros / 60_000_000, text);
+    padded::<2>(micros / 60_000_000, text);
     text.push(b':');
-    digits::<2>(micros / 1_000_000 % 60, text);
+    padded::<2>(micros / 1_000_000 % 60, text);
     let fraction = micros % 1_000_000;
     if fraction != 0 {
         text.push(b'.');
-        digits::<6>(fraction, text);
+        padded::<6>(fraction, text);
         while text.last() == Some(&b'0') {
             text.pop();
         }
     }
-}
-
-/// A number with zeros before it.
-fn digits<const N: usize>(number: u64, text: &mut Vec<u8>) {
-    let (mut shown, mut rest) = ([b'0'; N], number);
-    for digit in shown.iter_mut().rev() {
-        *digit += (rest % 10).to_le_bytes()[0];
-        rest /= 10;
-    }
-    text.extend_from_slice(&shown);
-}
-
-fn append(text: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    // Writing into memory does not fail.
-    let _ = text.write_fmt(what);
 }

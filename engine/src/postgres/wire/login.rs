@@ -3,11 +3,11 @@
 
 use super::Line;
 use super::inbox::Item;
-use crate::postgres::ServerError;
 use crate::postgres::cancel::BackendKey;
 use crate::postgres::connect::{Greeting, Login};
 use crate::postgres::settings::ChannelBinding;
 use crate::postgres::socket::Stream;
+use crate::postgres::{SESSION_ENCODING, ServerError};
 use crate::{Error, ErrorKind, Result};
 use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;
@@ -41,7 +41,7 @@ pub(super) async fn log_in(
 ) -> Result<((Line, Option<BackendKey>), Greeting)> {
     let mut line = Line::new(stream);
     let mut parameters = vec![
-        ("client_encoding", "UTF8"),
+        ("client_encoding", SESSION_ENCODING),
         ("user", login.user.as_str()),
         ("database", login.database.as_str()),
         ("application_name", login.application_name.as_str()),
