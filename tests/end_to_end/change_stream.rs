@@ -411,3 +411,35 @@ fn killed_again_and_again_no_commit_is_lost_or_there_twice() {
     let _ = repository.run(["verify", "-q"]).ok();
     assert_all_come_back(&repository, Server::shared(18), &known, true);
 }
+
+/// To ask for the values of sequences locks each for a moment. One that is dropped before the lock is
+/// there is gone for the query, and no reason to stop.
+#[test]
+fn a_stream_goes_on_when_a_sequence_is_dropped_while_it_looks() {
+    let server = dedicated_with(18, &[]);
+    let source = server.database();
+    source.query(
+        "CREATE TABLE kept (id serial PRIMARY KEY); CREATE TABLE gone (id serial PRIMARY KEY)",
+    );
+    let repository = repository();
+    let _ = repository.run(["setup", "-q", "-d", &source.uri()]).ok();
+    let mut streamer = Streamer::begin(&repository, &source.uri());
+    eventually(&source, "SELECT active FROM pg_replication_slots", "t");
+    let mut holder = source.psql_command().stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = holder.stdin.take().unwrap();
+    writeln!(input, "BEGIN; DROP TABLE gone;").unwrap();
+    let waits = "SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)
+                 WHERE NOT granted AND application_name LIKE 'pgkeep%'";
+    eventually(&source, waits, "t");
+    writeln!(input, "COMMIT;").unwrap();
+    drop(input);
+    assert!(holder.wait().unwrap().success());
+    source.query("INSERT INTO kept DEFAULT VALUES");
+    let written = source.query("SELECT pg_current_wal_lsn()");
+    let streamed = format!(
+        "SELECT confirmed_flush_lsn >= '{}'::pg_lsn FROM pg_replication_slots",
+        written.trim()
+    );
+    eventually(&source, &streamed, "t");
+    assert_eq!(streamer.0.try_wait().unwrap(), None, "the stream has ended");
+}

@@ -26,12 +26,6 @@ pub enum Databases {
 /// How often the catalogs are read when others change them meanwhile.
 const ATTEMPTS: u32 = 10;
 
-/// What the server says when others define things meanwhile: that a thing is gone which a query of
-/// ours has just listed, an undefined schema, table, column, type, object or function, or an entry
-/// that its caches lack; or that it ended our wait for a lock, since somebody else waited for ours,
-/// who changes several tables in another order than we lock them.
-const MEANWHILE: [&str; 7] = ["3F000", "42P01", "42703", "42704", "42883", "XX000", "40P01"];
-
 /// A database on the point of being copied: its tables are locked, its catalogs read.
 pub(super) struct Source {
     pub(super) snapshot: Snapshot,
@@ -102,9 +96,8 @@ async fn look(settings: &Settings, options: &BackupOptions) -> Result<(Snapshot,
 /// Whether another look may help: somebody defined, changed or dropped things between two
 /// queries of ours, or while we waited for locks.
 fn is_changed(error: &Error, options: &BackupOptions) -> bool {
-    let changed = |error: &ServerError| MEANWHILE.contains(&error.sqlstate.as_str());
     options.snapshot.exported.is_none()
-        && (error.kind() == ErrorKind::Changed || error.cause::<ServerError>().is_some_and(changed))
+        && (error.kind() == ErrorKind::Changed || ServerError::is_of_changed_definitions(error))
 }
 
 /// Who may not read a provider's tables perhaps does not know that he need not.

@@ -29,6 +29,12 @@ pub struct ServerError {
     pub context: Option<String>,
 }
 
+/// What the server says when others define things meanwhile: that a thing is gone which a query of
+/// ours has just listed, an undefined schema, table, column, type, object or function, or an entry
+/// that its caches lack; or that it ended our wait for a lock, since somebody else waited for ours,
+/// who changes several tables in another order than we lock them.
+const MEANWHILE: [&str; 7] = ["3F000", "42P01", "42703", "42704", "42883", "XX000", "40P01"];
+
 impl ServerError {
     /// Reads the fields of an ErrorResponse or NoticeResponse. What is not text is replaced;
     /// a field that is missing is empty.
@@ -83,6 +89,11 @@ impl ServerError {
             code if code.starts_with("08") => ErrorKind::Connection,
             _ => ErrorKind::Server,
         }
+    }
+
+    /// Whether an error is of what others define meanwhile, so that to ask again may help.
+    pub(crate) fn is_of_changed_definitions(error: &Error) -> bool {
+        error.cause::<Self>().is_some_and(|error| MEANWHILE.contains(&error.sqlstate.as_str()))
     }
 
     /// Makes it the cause of an [`Error`] with `message`; the server's hint becomes its hint.

@@ -10,6 +10,9 @@ use pgkeep_format::segment::SequenceState;
 /// behind nothing where they are not asked.
 const UNCALLED_MAX: usize = 500;
 
+/// How often sequences are asked for when others change them meanwhile.
+const ATTEMPTS: u32 = 10;
+
 /// Asks on a session of its own.
 pub(super) struct Watch {
     session: Session,
@@ -165,7 +168,20 @@ impl Watch {
         rows.iter().map(|row| row.parse("oid")).collect()
     }
 
+    /// Looks again where a sequence is gone that was there when the query began.
     async fn sequences(&self) -> Result<Vec<SequenceState>> {
+        for _ in 1..ATTEMPTS {
+            match self.sequences_once().await {
+                Err(error) if ServerError::is_of_changed_definitions(&error) => {
+                    tracing::debug!("{error:?}")
+                }
+                found => return found,
+            }
+        }
+        self.sequences_once().await
+    }
+
+    async fn sequences_once(&self) -> Result<Vec<SequenceState>> {
         let rows = self
             .session
             .query(
@@ -202,7 +218,6 @@ impl Watch {
 
     /// Where sequences stand that gave no value since they were made or set: no view tells.
     async fn uncalled(&self, mut sequences: Vec<SequenceState>) -> Result<Vec<SequenceState>> {
-        const UNDEFINED_TABLE: &str = "42P01";
         let select = |(at, state): (usize, &SequenceState)| {
             let name = qualified(&state.schema, &state.name);
             format!("SELECT {at} AS place, last_value, is_called FROM {name}")
@@ -211,18 +226,7 @@ impl Watch {
         if selects.is_empty() {
             return Ok(sequences);
         }
-        let rows = match self.session.query(&selects.join(" UNION ALL ")).await {
-            Err(error)
-                if error
-                    .cause::<ServerError>()
-                    .is_some_and(|error| error.sqlstate == UNDEFINED_TABLE) =>
-            {
-                // One was dropped meanwhile; the next sample has the others.
-                return Ok(Vec::new());
-            }
-            rows => rows?,
-        };
-        for row in rows {
+        for row in self.session.query(&selects.join(" UNION ALL ")).await? {
             let state = sequences.get_mut(row.parse::<usize>("place")?).ok_or_else(no_row)?;
             (state.last_value, state.is_called) =
                 (row.parse("last_value")?, row.bool("is_called")?);
