@@ -153,7 +153,7 @@ mod tests {
             rows("two", 2),
             part(Kind::Index, "one_id", 1),
         ];
-        let step = |entry, waits_for| Step { entry, waits_for, locks: Vec::new(), weight: 0 };
+        let step = |entry, waits_for| Step { entry, waits_for, locks: Vec::new(), work: 0 };
         let mut steps = [step(3, Vec::new()), step(4, Vec::new()), step(5, vec![0])];
         let routes = Routes::new(&entries, &steps, |at| at == 0);
         assert_eq!(routes.of(&entries[3]), Some(0));

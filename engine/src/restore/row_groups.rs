@@ -2,8 +2,15 @@
 
 use pgkeep_format::stream::ChunkReference;
 
-/// Chunks of one group: some 64 MiB of rows.
+/// Chunks of one group, at most: some 64 MiB of rows.
 pub(super) const GROUP_CHUNKS: usize = 64;
+
+/// Chunks of one group, at least, where the table has them.
+const SMALLEST_CHUNKS: usize = 8;
+
+/// A group takes one share of so many of what is left of its table: connections that load it end at
+/// about the same time, and its indexes need not wait long for the last of them.
+const SHARES: usize = 8;
 
 /// A run of a table's chunks that begins and ends between rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +44,12 @@ impl Group {
 pub(super) fn row_groups(references: &[ChunkReference]) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut start = 0;
+    let chunks = |left: usize| (left / SHARES).clamp(SMALLEST_CHUNKS, GROUP_CHUNKS);
     for (at, reference) in references.iter().enumerate() {
         let is_last = at + 1 == references.len();
-        if is_last || (at + 1 - start >= GROUP_CHUNKS && !reference.row_continues) {
+        if is_last
+            || (at + 1 - start >= chunks(references.len() - start) && !reference.row_continues)
+        {
             groups.push(Group {
                 first: start == 0,
                 what: What::Rows,
@@ -63,12 +73,14 @@ mod tests {
     #[test]
     fn groups_hold_all_chunks_in_order_and_never_part_a_row() {
         let reference = |row_continues| ChunkReference { id: ChunkId([1; 32]), row_continues };
-        let mut references = vec![reference(false); 3 * GROUP_CHUNKS + 5];
+        let mut references = vec![reference(false); 8 * GROUP_CHUNKS + 8];
         references[GROUP_CHUNKS - 1].row_continues = true;
         references[GROUP_CHUNKS].row_continues = true;
         let groups = row_groups(&references);
         let lens: Vec<_> = groups.iter().map(|group| group.chunks.len()).collect();
-        assert_eq!(lens, [GROUP_CHUNKS + 2, GROUP_CHUNKS, GROUP_CHUNKS, 3]);
+        assert_eq!(lens[..4], [GROUP_CHUNKS + 2, 56, 49, 43]);
+        assert_eq!(lens[lens.len() - 3..], [8, 8, 1]);
+        assert_eq!(lens.iter().sum::<usize>(), references.len());
         assert!(groups.iter().all(|group| !group.chunks.last().unwrap().row_continues));
         assert_eq!(row_groups(&[]).len(), 1, "an empty table is loaded too");
     }

@@ -1,6 +1,6 @@
 //! Workers that restore rows, indexes, constraints and the like side by side: each takes
-//! the largest step that can begin, which is one whose needs are done and whose tables
-//! nobody else holds.
+//! the step that can begin and that most work hangs on. It can begin when its needs are done
+//! and nobody else holds its tables.
 
 use super::Run;
 use super::failures::Failures;
@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// With fewer bytes of rows and fewer steps than this, one worker does them all.
-const BYTES_FOR_ONE: u64 = 1 << 20;
+/// With less work and fewer steps than this, one worker does them all.
+const WORK_FOR_ONE: u64 = 1 << 20;
 const UNITS_FOR_ONE: usize = 16;
 
 /// Runs all steps of a plan.
@@ -83,6 +83,8 @@ struct State {
     waiting: Vec<usize>,
     /// Of each step: who waits for it.
     followers: Vec<Vec<usize>>,
+    /// Of each step: the work of the longest chain of steps that begins with it.
+    ranks: Vec<u64>,
     /// Steps that wait for nobody, not begun.
     ready: Vec<usize>,
     /// Of each table's entry: how many share it, or -1 where one has it alone.
@@ -114,6 +116,7 @@ impl State {
         });
         Self {
             waiting,
+            ranks: ranks(steps, &followers),
             followers,
             ready,
             held: HashMap::new(),
@@ -132,7 +135,7 @@ impl State {
         };
         let candidates = self.ready.iter().enumerate().filter(|(_, number)| can_begin(number));
         let (at, number) = candidates
-            .max_by_key(|(_, number)| (steps[**number].weight, std::cmp::Reverse(**number)))?;
+            .max_by_key(|(_, number)| (self.ranks[**number], std::cmp::Reverse(**number)))?;
         let number = *number;
         if let Some((groups, _)) = self.groups.get_mut(&number)
             && let Some(group) = groups.pop()
@@ -174,13 +177,32 @@ impl State {
     }
 }
 
+/// Of each step the work of the longest chain that begins with it. Steps that wait for each other in
+/// a circle have none; they never begin.
+fn ranks(steps: &[Step], followers: &[Vec<usize>]) -> Vec<u64> {
+    let mut ranks = vec![0; steps.len()];
+    let mut open: Vec<usize> = followers.iter().map(Vec::len).collect();
+    let mut known: Vec<usize> = (0..steps.len()).filter(|number| open[*number] == 0).collect();
+    while let Some(number) = known.pop() {
+        let longest = followers[number].iter().map(|follower| ranks[*follower]).max();
+        ranks[number] = steps[number].work.saturating_add(longest.unwrap_or(0));
+        for needed in &steps[number].waits_for {
+            open[*needed] -= 1;
+            if open[*needed] == 0 {
+                known.push(*needed);
+            }
+        }
+    }
+    ranks
+}
+
 impl Shared {
     /// How many workers have something to do: for little, to connect takes longer.
     fn workers(&self) -> usize {
-        let bytes: u64 = self.steps.iter().map(|step| step.weight).sum();
+        let work = self.steps.iter().fold(0, |sum: u64, step| sum.saturating_add(step.work));
         let state = self.lock();
         let units = state.undone.max(state.groups.values().map(|(groups, _)| groups.len()).sum());
-        if bytes < BYTES_FOR_ONE && units < UNITS_FOR_ONE { 1 } else { units }
+        if work < WORK_FOR_ONE && units < UNITS_FOR_ONE { 1 } else { units }
     }
 
     async fn work(self: Arc<Self>, mut wire: WireSession) -> Result<()> {
@@ -259,5 +281,39 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_first_whose_indexes_take_longest() {
+        let step = |work, waits_for| Step { entry: 0, waits_for, locks: Vec::new(), work };
+        let steps = [
+            step(50, vec![]),
+            step(40, vec![]),
+            step(10, vec![0]),
+            step(80, vec![1]),
+            step(1, vec![0, 3]),
+        ];
+        let mut state = State::new(&steps, HashMap::new());
+        assert_eq!(state.ranks, [60, 121, 10, 81, 1]);
+        let mut order = Vec::new();
+        while let Some(Task::Statement(number)) = state.take(&steps) {
+            order.push(number);
+            state.done(&steps, number);
+        }
+        assert_eq!(order, [1, 3, 0, 2, 4]);
+    }
+
+    #[test]
+    fn steps_in_a_circle_do_not_begin_and_keep_nobody_from_it() {
+        let step = |waits_for| Step { entry: 0, waits_for, locks: Vec::new(), work: 1 };
+        let steps = [step(vec![1]), step(vec![0]), step(vec![])];
+        let mut state = State::new(&steps, HashMap::new());
+        assert!(matches!(state.take(&steps), Some(Task::Statement(2))));
+        assert!(state.take(&steps).is_none());
     }
 }
