@@ -23,6 +23,9 @@ const COLUMN_HEAD_LEN: usize = 4;
 const LEN_LEN: usize = 4;
 /// Values of more bytes are not laid out byte by byte.
 const WIDTH_MAX: usize = 16;
+/// So many neighbours are looked at, once in so many rows, to see whether differences are small.
+const NEIGHBOURS: usize = 8;
+const NEIGHBOURS_APART: usize = 64;
 /// The length of NULL.
 const NULL: u32 = u32::MAX;
 
@@ -163,15 +166,29 @@ impl<'a> Column<'a> {
             Form::Planes => self.planes(width, values, laid),
             Form::Deltas if width == 4 => self.deltas::<4>(values, laid),
             Form::Deltas => self.deltas::<8>(values, laid),
-            Form::Short => {
-                // NULL is all ones, and one more than that 0.
-                laid.extend(self.lens().map(|len| len.wrapping_add(1).to_le_bytes()[0]));
-            }
-            Form::Long => laid.extend(self.lens().flat_map(u32::to_le_bytes)),
+            // NULL is all ones, and one more than that 0.
+            Form::Short => self.uneven(bytes, laid, |len| [len.wrapping_add(1).to_le_bytes()[0]]),
+            Form::Long => self.uneven(bytes, laid, u32::to_le_bytes),
         }
-        if matches!(form, Form::Short | Form::Long) {
-            laid.reserve(bytes);
-            self.values().for_each(|value| laid.extend_from_slice(value));
+    }
+
+    /// Lengths as `length` has them, then the values.
+    fn uneven<const N: usize>(
+        &self,
+        bytes: usize,
+        laid: &mut Vec<u8>,
+        length: impl Fn(u32) -> [u8; N],
+    ) {
+        let rows = self.fields.len().div_ceil(self.columns);
+        let start = laid.len();
+        room(laid, N * rows);
+        laid.reserve(bytes);
+        for (row, field) in self.fields.chunks(self.columns).map(|row| row[0]).enumerate() {
+            let place = start + N * row;
+            laid[place..place + N].copy_from_slice(&length(field.len(self.rows)));
+            if let Some(value) = field.value(self.rows) {
+                laid.extend_from_slice(value);
+            }
         }
     }
 
@@ -184,16 +201,18 @@ impl<'a> Column<'a> {
         let bits = |number: u64| {
             u64::from(u64::BITS - signed(number, width).unsigned_abs().leading_zeros())
         };
-        let mut values = self.values().map(number);
-        let (Some(first), Some(second)) = (values.next(), values.next()) else { return false };
-        let (mut before, mut close, mut far) = (second, bits(second.wrapping_sub(first)), 1);
-        // Whole runs of neighbours, spread over the column.
-        for (at, value) in values.enumerate() {
-            if at % 64 < 8 {
+        let Some(first) = self.values().next().map(number) else { return false };
+        let (mut close, mut far) = (0, 1);
+        // Runs of neighbours, spread over the column.
+        for rows in self.fields.chunks(NEIGHBOURS_APART * self.columns) {
+            let run = rows.chunks(self.columns).take(NEIGHBOURS + 1);
+            let mut values = run.filter_map(|row| row[0].value(self.rows)).map(number);
+            let Some(mut before) = values.next() else { continue };
+            for value in values {
                 close += bits(value.wrapping_sub(before));
                 far += bits(value.wrapping_sub(first));
+                before = value;
             }
-            before = value;
         }
         close * 4 < far * 3
     }

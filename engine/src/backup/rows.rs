@@ -190,14 +190,7 @@ impl Work {
         let mut cutter = Cutter::new(writer.secrets());
         let mut cut = Vec::new();
         while let Some(run) = rows.next().await? {
-            let mut start = 0;
-            for end in run.row_ends {
-                cutter.push(&run.bytes[start..*end], true, |chunk| cut.push(chunk));
-                start = *end;
-            }
-            if start < run.bytes.len() {
-                cutter.push(&run.bytes[start..], false, |chunk| cut.push(chunk));
-            }
+            cutter.push_rows(run.bytes, run.row_ends, |chunk| cut.push(chunk));
             for chunk in cut.drain(..) {
                 part.push(chunk).await?;
             }

@@ -68,36 +68,81 @@ impl Cutter {
         if ends_row {
             self.rows += 1;
             let row_start = std::mem::replace(&mut self.row_start, self.buffer.len());
-            if self.buffer.len() >= CUT_MIN && self.is_cut(row_start) {
+            if self.buffer.len() >= CUT_MIN && self.is_cut(&self.buffer[row_start..]) {
                 emit(self.cut_whole_rows());
             }
         }
     }
 
-    /// Ends the run; gives what is left, nothing where nothing is.
-    #[must_use]
-    pub fn finish(mut self) -> Option<Chunk> {
-        // Bytes that no row end followed still belong to the run.
-        self.row_start = self.buffer.len();
-        (!self.buffer.is_empty() || self.rows > 0).then(|| self.cut_whole_rows())
+    /// Takes rows that lie one behind the other, `ends` saying where each of them ends; what follows
+    /// the last end is the beginning of a row.
+    pub fn push_rows(&mut self, rows: &[u8], ends: &[usize], mut emit: impl FnMut(Chunk)) {
+        // The first one perhaps began with the rows before.
+        let Some((first, others)) = ends.split_first() else {
+            return self.push(rows, false, emit);
+        };
+        self.push(&rows[..*first], true, &mut emit);
+        let (mut start, mut held, mut count) = (*first, *first, 0);
+        for end in others {
+            let row = &rows[start..*end];
+            let len = self.buffer.len() + end - held;
+            if len > CUT_MAX {
+                self.append(&rows[held..start], count);
+                self.push(row, true, &mut emit);
+                (held, count) = (*end, 0);
+            } else {
+                count += 1;
+                if len >= CUT_MIN && self.is_cut(row) {
+                    self.append(&rows[held..*end], count);
+                    emit(self.cut_whole_rows());
+                    (held, count) = (*end, 0);
+                }
+            }
+            start = *end;
+        }
+        self.append(&rows[held..start], count);
+        if start < rows.len() {
+            self.push(&rows[start..], false, emit);
+        }
     }
 
-    /// Whether a cut follows the row that begins at `row_start` and ends the buffer. The
-    /// chance grows with the row's length, so that chunks come out alike in bytes.
-    fn is_cut(&self, row_start: usize) -> bool {
-        let row = &self.buffer[row_start..];
+    /// Takes whole rows that fit and behind none of which a cut falls, all at once.
+    fn append(&mut self, rows: &[u8], count: u64) {
+        self.buffer.extend_from_slice(rows);
+        self.row_start = self.buffer.len();
+        self.rows += count;
+    }
+
+    /// Ends the run; gives what is left, nothing where nothing is.
+    #[must_use]
+    pub fn finish(self) -> Option<Chunk> {
+        (!self.buffer.is_empty() || self.rows > 0).then_some(Chunk {
+            plain: self.buffer,
+            rows: self.rows,
+            row_continues: false,
+        })
+    }
+
+    /// Whether a cut follows a row. The chance grows with the row's length, so that chunks come out
+    /// alike in bytes.
+    fn is_cut(&self, row: &[u8]) -> bool {
         let mut hasher = self.hasher;
         match sample(row) {
             Some(sample) => hasher.write(&sample),
             None => hasher.write(row),
         }
-        let threshold = u128::from(u64::MAX) * row.len() as u128 / (CUT_AVERAGE - CUT_MIN) as u128;
-        u128::from(hasher.finish()) < threshold
+        // The hash is less than the quotient of the two, without the division.
+        let chance = u128::from(u64::MAX) * row.len() as u128;
+        (u128::from(hasher.finish()) + 1) * (CUT_AVERAGE - CUT_MIN) as u128 <= chance
     }
 
     fn cut_whole_rows(&mut self) -> Chunk {
-        let rest = self.buffer.split_off(self.row_start);
-        let plain = std::mem::replace(&mut self.buffer, rest);
+        // Where one chunk was cut another is likely to follow. Room that it does not use was never
+        // touched and costs nothing.
+        let mut next = Vec::with_capacity(2 * CUT_AVERAGE);
+        next.extend_from_slice(&self.buffer[self.row_start..]);
+        self.buffer.truncate(self.row_start);
+        let plain = std::mem::replace(&mut self.buffer, next);
         self.row_start = 0;
         Chunk { plain, rows: std::mem::take(&mut self.rows), row_continues: false }
     }
@@ -147,6 +192,28 @@ mod tests {
         chunks
     }
 
+    /// The same rows as they come out of reads of `run_len` bytes.
+    fn cut_in_runs(rows: &[Vec<u8>], run_len: usize) -> Vec<Chunk> {
+        let mut ends = Vec::new();
+        let mut at = 0;
+        for row in rows {
+            at += row.len();
+            ends.push(at);
+        }
+        let mut cutter = Cutter::new(&secrets());
+        let mut chunks = Vec::new();
+        let (bytes, mut start, mut used) = (rows.concat(), 0, 0);
+        while start < bytes.len() || used < ends.len() {
+            let end = bytes.len().min(start + run_len);
+            let ended = ends[used..].partition_point(|row| *row <= end);
+            let in_run: Vec<usize> = ends[used..used + ended].iter().map(|e| e - start).collect();
+            cutter.push_rows(&bytes[start..end], &in_run, |chunk| chunks.push(chunk));
+            (start, used) = (end, used + ended);
+        }
+        chunks.extend(cutter.finish());
+        chunks
+    }
+
     fn numbered_rows(from: u64, to: u64) -> Vec<Vec<u8>> {
         (from..to)
             .map(|n| format!("{n}\tsome text that fills the row {}\n", n * 7919).into_bytes())
@@ -162,6 +229,16 @@ mod tests {
         assert!(before.len() > 5, "{} chunks", before.len());
         let same = after.iter().filter(|chunk| before.contains(chunk)).count();
         assert!(same + 2 >= after.len(), "{same} of {} are the same", after.len());
+    }
+
+    #[test]
+    fn runs_of_rows_are_cut_as_rows_one_by_one() {
+        let rows = numbered_rows(0, 100_000);
+        let one_by_one = cut(&rows, 1000);
+        assert!(one_by_one.len() > 3);
+        for run_len in [7, 4096, 262_144, 1 << 23] {
+            assert!(cut_in_runs(&rows, run_len) == one_by_one, "in runs of {run_len}");
+        }
     }
 
     #[test]
@@ -196,6 +273,7 @@ mod tests {
                 .map(|(n, len)| (0..*len).map(|at| at.to_le_bytes()[0] ^ seed ^ n.to_le_bytes()[0]).collect())
                 .collect();
             let chunks = cut(&rows, piece_len.max(1000));
+            prop_assert!(cut_in_runs(&rows, piece_len.max(1000)) == chunks, "runs are cut otherwise");
             let joined: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.plain.clone()).collect();
             prop_assert_eq!(&joined, &rows.concat());
             prop_assert_eq!(chunks.iter().map(|chunk| chunk.rows).sum::<u64>(), rows.len() as u64);
