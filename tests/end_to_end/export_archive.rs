@@ -60,6 +60,34 @@ fn assert_same(source: &Database<'_>, copy: &Database<'_>) {
     source.assert_same_schema(copy);
 }
 
+/// `pg_restore -j` works side by side on what depends on different tables: to alter a root while
+/// an index of a partition is built, each would wait for the other.
+#[test]
+fn what_alters_a_root_depends_on_all_tables_below() {
+    let server = Server::shared(18);
+    let source = server.database();
+    source.query(
+        "CREATE TABLE root (id int NOT NULL) PARTITION BY RANGE (id);
+         CREATE TABLE middle PARTITION OF root DEFAULT PARTITION BY RANGE (id);
+         CREATE TABLE leaf PARTITION OF middle DEFAULT;
+         CREATE INDEX ON leaf (id);
+         ALTER TABLE root ADD CONSTRAINT plausible CHECK (id > 0) NOT VALID",
+    );
+    let (_folder, path) = archive(&source, &[]);
+    let listed = Outcome::of(pg_restore(server, &path).args(["-l", "-v"])).ok().stdout_text();
+    let id = |what: &str| {
+        let line = listed.lines().find(|line| line.contains(what)).expect(what);
+        line.split(';').next().unwrap().to_owned()
+    };
+    let mut lines =
+        listed.lines().skip_while(|line| !line.contains(" CONSTRAINT public plausible "));
+    let depends = lines.find(|line| line.contains("depends on:")).unwrap();
+    for table in ["root", "middle", "leaf"] {
+        let id = id(&format!(" TABLE public {table} "));
+        assert!(depends.split(' ').any(|known| known == id), "{table} {id}: {depends}");
+    }
+}
+
 fn pg_restore_makes_the_same_database(server: &Server) {
     for source in [everything(server), platform(server, "0.005")] {
         let (_folder, path) = archive(&source, &[]);

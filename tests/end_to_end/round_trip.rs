@@ -11,6 +11,7 @@ every_major!(
     objects_come_back,
     empty_database_comes_back,
     one_connection_is_enough,
+    tables_made_side_by_side_keep_those_above_them,
     fixture_holds_every_type,
 );
 
@@ -30,6 +31,31 @@ fn platform_comes_back(server: &Server) {
 
 fn one_connection_is_enough(server: &Server) {
     assert_comes_back(&crate::platform(server, "0.005"), &["-j", "1"]);
+}
+
+/// Parents in either order, partitions of one root with one for all others, sequences: whoever
+/// makes two of them at once could wait for the other.
+fn tables_made_side_by_side_keep_those_above_them(server: &Server) {
+    let source = server.database();
+    source.query(
+        "CREATE TABLE a (x int CHECK (x > 0)); CREATE TABLE b (y int DEFAULT 7);
+         CREATE TABLE measures (at int NOT NULL, value text) PARTITION BY RANGE (at);
+         CREATE TABLE others PARTITION OF measures DEFAULT;
+         DO $$ BEGIN
+           FOR n IN 1..40 LOOP
+             EXECUTE format('CREATE TABLE of_both_%1$s (id serial PRIMARY KEY) INHERITS (%2$s)', n,
+                            CASE n % 2 WHEN 0 THEN 'a, b' ELSE 'b, a' END);
+             EXECUTE format('COMMENT ON TABLE of_both_%1$s IS ''number %1$s''', n);
+             EXECUTE format('CREATE TABLE below_%1$s () INHERITS (of_both_%1$s)', n);
+             EXECUTE format('CREATE TABLE measures_%1$s PARTITION OF measures
+                             FOR VALUES FROM (%1$s) TO (%1$s + 1) PARTITION BY RANGE (at)', n);
+             EXECUTE format('CREATE TABLE measures_%1$s_all PARTITION OF measures_%1$s DEFAULT', n);
+             EXECUTE format('INSERT INTO measures VALUES (%1$s, ''value''), (-%1$s, NULL)', n);
+             EXECUTE format('INSERT INTO below_%1$s (x, y) VALUES (%1$s, DEFAULT)', n);
+           END LOOP;
+         END $$",
+    );
+    assert_comes_back(&source, &["-j", "8"]);
 }
 
 fn every_type_comes_back(server: &Server) {

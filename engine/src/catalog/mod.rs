@@ -24,6 +24,8 @@ mod rows_target;
 mod satellites;
 mod selection;
 mod source;
+mod table_locks;
+mod tables_below;
 
 pub use creation::{creation, forget_storage};
 pub use database::DatabaseFacts;
@@ -36,6 +38,8 @@ pub use selection::{
     Aspect, LockTarget, NameMatcher, Provider, RelationKind, Selection, Subject, Turn,
     is_about_database, lock_targets, select_database, select_entries, turn,
 };
+pub use table_locks::table_locks;
+pub use tables_below::TablesBelow;
 
 use crate::Result;
 use crate::postgres::{SESSION_ENCODING, Session};

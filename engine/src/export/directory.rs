@@ -13,12 +13,14 @@
 use super::archive::{Contents, Header, Item, Part};
 use super::large_objects::{Piece, Pieces};
 use super::{Export, ExportReport, unwritable};
-use crate::catalog::{Aspect, Selection, drops, rows_target, select_database};
+use crate::catalog::{
+    Aspect, Selection, TablesBelow, drops, rows_target, select_database, table_locks,
+};
 use crate::new_file::NewFile;
 use crate::postgres::literal;
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, EntryKind, Kind, Section};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -241,9 +243,11 @@ impl<'a> Plan<'a> {
         }
         let included: BTreeSet<usize> = self.order.iter().copied().collect();
         let mut privileges = Privileges::default();
+        let below = TablesBelow::new(&self.export.entries);
         for at in &self.order {
             let entry = &self.export.entries[*at];
             let mut depends_on = dependencies(entry, &included)?;
+            self.have_alone(entry, &below, &included, &mut depends_on)?;
             if entry.kind == Kind::Acl {
                 let whole = self.export.whole_of(entry);
                 depends_on.extend(privileges.before(entry, whole, id(*at)?));
@@ -251,6 +255,28 @@ impl<'a> Plan<'a> {
             self.add(&mut contents, *at, &depends_on, &self.export.database.encoding)?;
         }
         Ok(contents.finish())
+    }
+
+    /// Adds the tables that an entry must have alone, those below its own among them: `pg_restore`
+    /// keeps apart what depends on the same table, and knows nothing of tables above and below.
+    fn have_alone(
+        &self,
+        entry: &Entry,
+        below: &TablesBelow,
+        included: &BTreeSet<usize>,
+        depends_on: &mut Vec<i32>,
+    ) -> Result<()> {
+        if entry.section != Section::PostData {
+            return Ok(());
+        }
+        let known: HashSet<i32> = depends_on.iter().copied().collect();
+        for (table, alone) in table_locks(&self.export.entries, entry, below) {
+            let id = id(table)?;
+            if alone && included.contains(&table) && !known.contains(&id) {
+                depends_on.push(id);
+            }
+        }
+        Ok(())
     }
 
     fn add(

@@ -1,14 +1,15 @@
-//! Entries that are restored one after another: groups that are replaced, definitions,
-//! privileges, refreshes, event triggers.
+//! Entries that are restored in their order: groups that are replaced, definitions, privileges,
+//! refreshes, event triggers.
 
 use super::groups::Group;
 use super::names::title;
 use super::refusal::{failed, sqlstate, too_many_locks};
-use super::{Run, managed};
+use super::{Run, managed, plan, schedule};
 use crate::catalog::creation;
 use crate::postgres::WireSession;
 use crate::progress::Event;
 use crate::{Error, ErrorKind, Result};
+use std::num::NonZeroUsize;
 
 /// What others of a group are told of when one could not be replaced.
 const ROLLED_BACK: &str = "is as it was: what it is replaced together with failed";
@@ -67,6 +68,23 @@ impl Run<'_> {
             done.map_err(|error| failed(self.entries, *entry, error))?;
         }
         self.rename.end(wire).await
+    }
+
+    /// Makes definitions in their order, tables that follow each other side by side.
+    pub(super) async fn define(&self, positions: &[usize], jobs: NonZeroUsize) -> Result<()> {
+        // Where refusals are forgiven, each statement is within a transaction of its own.
+        if self.provider.is_some() {
+            return self.one_by_one(positions).await;
+        }
+        let of_tables = |at: &usize| plan::is_of_tables(&self.entries[*at]);
+        for run in positions.chunk_by(|a, b| of_tables(a) == of_tables(b)) {
+            let side_by_side = run.len() >= schedule::STEPS_FOR_ONE;
+            match run.first().is_some_and(of_tables) && side_by_side {
+                true => schedule::define(self, plan::steps(self.entries, run), jobs).await?,
+                false => self.one_by_one(run).await?,
+            }
+        }
+        Ok(())
     }
 
     /// Restores entries one after another, in their order.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! manifest -> entries -> selection -> what it needs -> plan
-//! first     drops, definitions                       one after another
+//! first     drops, definitions                       in order, tables side by side
 //! then      rows, indexes, constraints, triggers …   side by side, as each can begin
 //! last      privileges, materialized views, statistics, event triggers
 //! ```
@@ -379,7 +379,7 @@ impl Run<'_> {
         };
         phase("restoring definitions");
         self.replace(&plan.groups).await?;
-        self.one_by_one(&plan.before).await?;
+        self.define(&plan.before, options.jobs).await?;
         loader.route(self.routes(plan, options.load_via_partition_root).await?);
         loader.made(plan.definitions().filter(|at| !self.failures.has(*at)).collect());
         phase("restoring rows, indexes and constraints");

@@ -3,7 +3,7 @@
 
 use super::groups::Group;
 use super::names::name;
-use crate::catalog::{Turn, turn};
+use crate::catalog::{TablesBelow, Turn, table_locks, turn};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
 
@@ -103,16 +103,34 @@ impl Plan {
     }
 }
 
-fn steps(entries: &[Entry], positions: &[usize]) -> Vec<Step> {
+/// Kinds of tables and what they are made of: many of them can be made side by side, since the
+/// catalogs say all that one of them needs of another.
+const OF_TABLES: [Kind; 7] = [
+    Kind::Sequence,
+    Kind::Table,
+    Kind::TableAttach,
+    Kind::SequenceOwnedBy,
+    Kind::Default,
+    Kind::Owner,
+    Kind::Comment,
+];
+
+/// Whether an entry is one of [`OF_TABLES`].
+pub(super) fn is_of_tables(entry: &Entry) -> bool {
+    OF_TABLES.iter().any(|kind| entry.kind == *kind)
+}
+
+/// Entries as steps, each after those of them that it needs.
+pub(super) fn steps(entries: &[Entry], positions: &[usize]) -> Vec<Step> {
     let place: HashMap<usize, usize> =
         positions.iter().enumerate().map(|(place, position)| (*position, place)).collect();
-    let tables = Tables::new(entries, positions);
+    let (tables, below) = (Tables::new(entries, positions), TablesBelow::new(entries));
     positions
         .iter()
         .map(|position| {
             let entry = &entries[*position];
             let needs = entry.depends_on.iter().chain(&entry.belongs_to).map(|n| *n as usize);
-            let locks = locks(entries, entry, &tables);
+            let locks = table_locks(entries, entry, &below);
             let mut waits_for: BTreeSet<usize> =
                 needs.clone().filter_map(|needed| place.get(&needed)).copied().collect();
             // What stands on a table after the rows waits for the rows.
@@ -132,40 +150,19 @@ fn steps(entries: &[Entry], positions: &[usize]) -> Vec<Step> {
         .collect()
 }
 
-/// Which entry holds the rows of which table, and which tables are right below which.
-struct Tables {
-    rows: HashMap<usize, usize>,
-    below: HashMap<usize, Vec<usize>>,
-}
+/// Which entry holds the rows of which table.
+struct Tables(HashMap<usize, usize>);
 
 impl Tables {
     fn new(entries: &[Entry], positions: &[usize]) -> Self {
         let rows = positions.iter().filter(|position| entries[**position].data.is_some());
         let rows =
             rows.filter_map(|position| Some((entries[*position].belongs_to? as usize, *position)));
-        let mut below: HashMap<usize, Vec<usize>> = HashMap::new();
-        for (table, entry) in entries.iter().enumerate() {
-            for parent in entry.relation.iter().flat_map(|relation| &relation.parents) {
-                below.entry(*parent as usize).or_default().push(table);
-            }
-        }
-        Self { rows: rows.collect(), below }
-    }
-
-    /// The tables with all their partitions and children, and theirs.
-    fn with_all_below(&self, tables: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let mut all = tables.clone();
-        let mut open: Vec<usize> = tables.iter().copied().collect();
-        while let Some(table) = open.pop() {
-            let below = self.below.get(&table).into_iter().flatten();
-            // A backup that lies may have tables below themselves.
-            open.extend(below.filter(|below| all.insert(**below)));
-        }
-        all
+        Self(rows.collect())
     }
 
     fn rows_of(&self, table: usize) -> Option<usize> {
-        self.rows.get(&table).copied()
+        self.0.get(&table).copied()
     }
 
     /// Bytes of the rows that an entry holds or stands on.
@@ -191,27 +188,6 @@ fn work(entry: &Entry, bytes: u64) -> u64 {
         EntryKind::Known(Kind::Index | Kind::Constraint | Kind::ForeignKey) => bytes / 4,
         _ => 0,
     }
-}
-
-/// Index builds share a table, all else that alters a table has it alone, and all that are below
-/// it: a constraint or trigger becomes theirs too, and whoever loads their rows looks at the table
-/// above, so that each would wait for the other. Foreign keys have both tables.
-fn locks(entries: &[Entry], entry: &Entry, tables: &Tables) -> Vec<(usize, bool)> {
-    if entry.section != Section::PostData {
-        return Vec::new();
-    }
-    let is_relation = |position: &usize| entries[*position].relation.is_some();
-    let shared = matches!(
-        entry.kind,
-        EntryKind::Known(Kind::Index | Kind::Statistics | Kind::Comment | Kind::Owner)
-    );
-    let table = entry.belongs_to.map(|whole| whole as usize);
-    let mut locks: BTreeSet<usize> = table.into_iter().filter(is_relation).collect();
-    if !shared {
-        locks.extend(entry.depends_on.iter().map(|needed| *needed as usize).filter(is_relation));
-        locks = tables.with_all_below(&locks);
-    }
-    locks.into_iter().map(|table| (table, !shared)).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Workers that restore rows, indexes, constraints and the like side by side: each takes
+//! Workers that restore tables, rows, indexes, constraints and the like side by side: each takes
 //! the step that can begin and that most work hangs on. It can begin when its needs are done
 //! and nobody else holds its tables.
 
@@ -15,26 +15,29 @@ use crate::postgres::WireSession;
 use crate::progress::{Event, Progress};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::Entry;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// With less work and fewer steps than this, one worker does them all.
+/// With less work and fewer steps than these, one worker does them all.
 const WORK_FOR_ONE: u64 = 1 << 20;
-const UNITS_FOR_ONE: usize = 16;
+pub(super) const STEPS_FOR_ONE: usize = 16;
 
-/// Runs all steps of a plan.
+/// Runs steps that bring no rows.
+pub(super) async fn define(run: &Run<'_>, steps: Vec<Step>, jobs: NonZeroUsize) -> Result<()> {
+    run_all(run, steps, HashMap::new(), None, jobs).await
+}
+
+/// Runs the rows of a plan, and what comes after them.
 pub(super) async fn run(
     run: &Run<'_>,
     plan: &Plan,
     mut loader: Loader,
     jobs: NonZeroUsize,
 ) -> Result<()> {
-    if plan.beside.is_empty() {
-        return Ok(());
-    }
     let mut groups = HashMap::new();
     for (number, step) in plan.beside.iter().enumerate() {
         if run.entries[step.entry].data.is_some() {
@@ -43,6 +46,19 @@ pub(super) async fn run(
     }
     let mut steps = plan.beside.clone();
     loader.routes().wait(run.entries, &mut steps);
+    run_all(run, steps, groups, Some(loader), jobs).await
+}
+
+async fn run_all(
+    run: &Run<'_>,
+    steps: Vec<Step>,
+    groups: HashMap<usize, Vec<Group>>,
+    loader: Option<Loader>,
+    jobs: NonZeroUsize,
+) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
     let shared = Arc::new(Shared {
         entries: run.entries.clone(),
         sessions: run.sessions.clone(),
@@ -74,7 +90,8 @@ struct Shared {
     steps: Vec<Step>,
     state: Mutex<State>,
     changed: Notify,
-    loader: Loader,
+    /// Absent where no step brings rows.
+    loader: Option<Loader>,
     progress: Arc<dyn Progress>,
 }
 
@@ -85,8 +102,8 @@ struct State {
     followers: Vec<Vec<usize>>,
     /// Of each step: the work of the longest chain of steps that begins with it.
     ranks: Vec<u64>,
-    /// Steps that wait for nobody, not begun.
-    ready: Vec<usize>,
+    /// Steps that wait for nobody, not begun; the one to begin with first.
+    ready: BTreeSet<(Reverse<u64>, usize)>,
     /// Of each table's entry: how many share it, or -1 where one has it alone.
     held: HashMap<usize, i64>,
     /// Of each step with rows: the groups not begun, and how many are not done.
@@ -108,7 +125,9 @@ impl State {
             step.waits_for.iter().for_each(|needed| followers[*needed].push(number));
         }
         let waiting: Vec<usize> = steps.iter().map(|step| step.waits_for.len()).collect();
-        let ready = (0..steps.len()).filter(|number| waiting[*number] == 0).collect();
+        let ranks = ranks(steps, &followers);
+        let ready = (0..steps.len()).filter(|number| waiting[*number] == 0);
+        let ready = ready.map(|number| (Reverse(ranks[number]), number)).collect();
         let groups = groups.into_iter().map(|(step, mut groups)| {
             let count = groups.len();
             groups.reverse();
@@ -116,7 +135,7 @@ impl State {
         });
         Self {
             waiting,
-            ranks: ranks(steps, &followers),
+            ranks,
             followers,
             ready,
             held: HashMap::new(),
@@ -127,25 +146,23 @@ impl State {
     }
 
     fn take(&mut self, steps: &[Step]) -> Option<Task> {
-        let can_begin = |number: &usize| {
-            steps[*number].locks.iter().all(|(table, alone)| {
+        let can_begin = |number: usize| {
+            steps[number].locks.iter().all(|(table, alone)| {
                 let held = self.held.get(table).copied().unwrap_or(0);
                 held == 0 || (held > 0 && !alone)
             })
         };
-        let candidates = self.ready.iter().enumerate().filter(|(_, number)| can_begin(number));
-        let (at, number) = candidates
-            .max_by_key(|(_, number)| (self.ranks[**number], std::cmp::Reverse(**number)))?;
-        let number = *number;
+        let first = *self.ready.iter().find(|(_, number)| can_begin(*number))?;
+        let (_, number) = first;
         if let Some((groups, _)) = self.groups.get_mut(&number)
             && let Some(group) = groups.pop()
         {
             if groups.is_empty() {
-                self.ready.swap_remove(at);
+                self.ready.remove(&first);
             }
             return Some(Task::Load(number, group));
         }
-        self.ready.swap_remove(at);
+        self.ready.remove(&first);
         for (table, alone) in &steps[number].locks {
             let held = self.held.entry(*table).or_insert(0);
             *held = if *alone { -1 } else { *held + 1 };
@@ -171,7 +188,7 @@ impl State {
         for follower in std::mem::take(&mut self.followers[number]) {
             self.waiting[follower] -= 1;
             if self.waiting[follower] == 0 {
-                self.ready.push(follower);
+                self.ready.insert((Reverse(self.ranks[follower]), follower));
             }
         }
     }
@@ -202,7 +219,7 @@ impl Shared {
         let work = self.steps.iter().fold(0, |sum: u64, step| sum.saturating_add(step.work));
         let state = self.lock();
         let units = state.undone.max(state.groups.values().map(|(groups, _)| groups.len()).sum());
-        if work < WORK_FOR_ONE && units < UNITS_FOR_ONE { 1 } else { units }
+        if work < WORK_FOR_ONE && units < STEPS_FOR_ONE { 1 } else { units }
     }
 
     async fn work(self: Arc<Self>, mut wire: WireSession) -> Result<()> {
@@ -244,6 +261,9 @@ impl Shared {
     async fn load(&self, wire: &mut WireSession, number: usize, group: Group) -> Result<()> {
         let at = self.steps[number].entry;
         let entry = &self.entries[at];
+        let loader = self.loader.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "rows were to be loaded among definitions")
+        })?;
         let table = format!("{}.{}", entry.schema.as_deref().unwrap_or_default(), entry.name);
         let mut rows = 0;
         // Once a table failed, what is left of it only passes by.
@@ -251,7 +271,7 @@ impl Shared {
             if group.is_first() {
                 self.progress.event(Event::TableStarted { table: table.clone() });
             }
-            match self.loader.load(wire, at, &group, &self.progress).await {
+            match loader.load(wire, at, &group, &self.progress).await {
                 Ok(loaded) => rows = loaded,
                 Err(error) => {
                     let message = format!("could not load the rows of \"{table}\"");
@@ -261,7 +281,7 @@ impl Shared {
         }
         let Some(loaded) = self.lock().loaded(number, rows) else { return Ok(()) };
         if !self.failures.has(at) {
-            self.loader.check(at, loaded)?;
+            loader.check(at, loaded)?;
         }
         let bytes = entry.data.as_ref().map_or(0, |data| data.bytes);
         self.progress.event(Event::TableFinished { table, rows: loaded, bytes });

@@ -70,7 +70,7 @@ pub(super) async fn open(
             false => WireSession::connect(&settings, "restore").await.map(Some),
         }
     };
-    let (there, first) = tokio::try_join!(There::look(&session), first)?;
+    let (there, first) = tokio::try_join!(There::look(&session, entries), first)?;
     Ok(Target { settings, session: Some(session), first, there })
 }
 

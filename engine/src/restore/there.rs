@@ -4,7 +4,7 @@ use super::rename::Rename;
 use crate::Result;
 use crate::postgres::Session;
 use pgkeep_format::entry::{Entry, EntryKind, Kind};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// An object's catalog and OID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,11 +166,17 @@ const CLASSES: &[(&str, &str, &str)] = &[
 const OF_A_TABLE: &[&str] = &["constraint", "trigger", "policy"];
 
 impl There {
-    /// Looks at all objects of the session's database but those that every database has.
-    pub(super) async fn look(session: &Session) -> Result<Self> {
-        let parts = CLASSES.iter().enumerate().map(|(class, (_, _, query))| {
+    /// Looks at all objects of the session's database but those that every database has, of the
+    /// classes that entries are of.
+    pub(super) async fn look(session: &Session, entries: &[Entry]) -> Result<Self> {
+        let wanted: BTreeSet<&str> = entries.iter().filter_map(class).collect();
+        let classes = CLASSES.iter().enumerate().filter(|(_, class)| wanted.contains(class.0));
+        let parts = classes.map(|(class, (_, _, query))| {
             format!("SELECT {class} AS class, o.* FROM ({query}) AS o (oid, schema, name)")
         });
+        if wanted.is_empty() {
+            return Ok(Self::default());
+        }
         let sql = format!(
             "WITH users AS (SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname NOT IN \
                ('pg_catalog', 'information_schema', 'pg_toast')) {}",

@@ -1,7 +1,7 @@
 //! Which entries of a stored backup are meant: patterns are compared with names, here.
 
 use crate::catalog::selection::Subject;
-use crate::catalog::{Aspect, NameMatcher, Provider, Selection};
+use crate::catalog::{Aspect, NameMatcher, Provider, Selection, TablesBelow};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
@@ -52,7 +52,8 @@ fn included(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usize>>
         let tables = matchers(&selection.tables, NameMatcher::for_relation)?;
         let mut found = matching(entries, &tables, "table", is_relation)?;
         let tables = matchers(&selection.tables_and_children, NameMatcher::for_relation)?;
-        found.extend(with_children(entries, matching(entries, &tables, "table", is_relation)?));
+        let tables = matching(entries, &tables, "table", is_relation)?;
+        found.extend(TablesBelow::new(entries).with_all(tables));
         for (kind, pattern) in &selection.parts {
             found.extend(named_parts(entries, *kind, pattern)?);
         }
@@ -101,7 +102,7 @@ fn excluded(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usize>>
     let mut found: BTreeSet<usize> =
         all.clone().filter(|(_, entry)| is_left_out(entry)).map(|(at, _)| at).collect();
     let above = all.filter(|(_, entry)| any(&with_below, entry, is_relation)).map(|(at, _)| at);
-    found.extend(with_children(entries, above.collect()));
+    found.extend(TablesBelow::new(entries).with_all(above.collect()));
     Ok(found)
 }
 
@@ -114,7 +115,7 @@ fn without_rows(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usi
     };
     let all = entries.iter().enumerate();
     let rootless = all.clone().filter(|(_, entry)| is_named(&above, entry)).map(|(at, _)| at);
-    let below = with_children(entries, rootless.collect());
+    let below = TablesBelow::new(entries).with_all(rootless.collect());
     let rows = all.filter(|(_, entry)| {
         let Some(whole) = entry.belongs_to.map(|whole| whole as usize) else { return false };
         let (Some(table), true) = (entries.get(whole), entry.kind == Kind::TableData) else {
@@ -126,22 +127,6 @@ fn without_rows(entries: &[Entry], selection: &Selection) -> Result<BTreeSet<usi
             || selection.provider.is_some_and(|provider| provider.owns_rows(schema, &entry.name))
     });
     Ok(rows.map(|(at, _)| at).collect())
-}
-
-/// These, and the tables below them.
-fn with_children(entries: &[Entry], mut found: BTreeSet<usize>) -> BTreeSet<usize> {
-    let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (at, entry) in entries.iter().enumerate() {
-        for parent in entry.relation.iter().flat_map(|relation| &relation.parents) {
-            children.entry(*parent as usize).or_default().push(at);
-        }
-    }
-    let mut todo: Vec<usize> = found.iter().copied().collect();
-    while let Some(parent) = todo.pop() {
-        let below = children.get(&parent).into_iter().flatten();
-        todo.extend(below.copied().filter(|child| found.insert(*child)));
-    }
-    found
 }
 
 /// Indexes, triggers or functions that a pattern means: `[schema.]name`, of functions also with
