@@ -50,3 +50,20 @@ fn newer_backup_into_an_older_server_is_warned_of_or_works() {
         _ => panic!("{outcome:?}"),
     }
 }
+
+/// In binary the older server would take it for a very long but finite one.
+#[test]
+fn an_infinite_interval_is_refused_by_a_server_that_has_none() {
+    let source = Server::shared(18).database();
+    source.query(
+        "CREATE TABLE waits (i interval); INSERT INTO waits VALUES ('1 day'), ('infinity');
+         CREATE TABLE others (i interval); INSERT INTO others VALUES ('2 days')",
+    );
+    let repository = repository();
+    repository.backup(&source.uri(), &[]);
+    let copy = Server::shared(16).database();
+    let outcome = repository.run(["restore", "-d", &copy.uri()]).code(1);
+    let refused = "TABLE DATA public.waits: invalid input syntax for type interval";
+    assert!(outcome.stderr.contains(refused), "{}", outcome.stderr);
+    assert_eq!(copy.query("SELECT i FROM waits UNION ALL SELECT i FROM others"), "2 days\n");
+}

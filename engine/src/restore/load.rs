@@ -36,6 +36,8 @@ pub(super) struct Loader {
     routes: Routes,
     /// Tables, by their entries, that this restore has made.
     made: HashSet<usize>,
+    /// Whether the server is of an older major version than the rows.
+    is_older: bool,
     /// Whether triggers are disabled, table by table.
     disable_triggers: bool,
     recovery: Option<Arc<Recovery>>,
@@ -99,6 +101,7 @@ impl Loader {
             sessions: sessions.clone(),
             routes: Routes::default(),
             made: HashSet::new(),
+            is_older: false,
             disable_triggers,
             recovery: None,
             bases: HashMap::new(),
@@ -205,6 +208,7 @@ impl Loader {
             || table.is_some_and(|table| is_table(table) && self.made.contains(&table));
         let is_same = is_made
             && stored.types == data.types
+            && !self.is_older
             && !self.folds.contains_key(&position)
             && self.encoding == SESSION_ENCODING;
         Ok(match stored.encoding {
@@ -221,6 +225,13 @@ impl Loader {
     /// Tells which tables were made by this restore.
     pub(super) fn made(&mut self, tables: HashSet<usize>) {
         self.made = tables;
+    }
+
+    /// Says that the server is of an older major version than the one that the rows come from. What
+    /// a value's bytes mean there may be another value: before 17 no interval was infinite. As text
+    /// the server refuses what it does not know.
+    pub(super) fn older(&mut self) {
+        self.is_older = true;
     }
 
     /// Lets rows go through other tables than their own.

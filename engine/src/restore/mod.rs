@@ -293,6 +293,9 @@ async fn restore(
             Loader::new(&reader, backup, database, &entries, &rename, sessions, disables)?;
         loader.recover(options.recovery.as_ref(), bases);
         loader.allow_damage(options.allow_damage);
+        if run.major < backup.sealed_part()?.server_version / 10_000 {
+            loader.older();
+        }
         let (rows, seen) = (loader.rows(), loader.seen());
         let done = run.all(&target, &plan, loader, options).await?;
         loaded = Some(rows.load(Ordering::Relaxed));
