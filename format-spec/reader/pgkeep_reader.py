@@ -741,12 +741,12 @@ def segments(repository, stream):
     names = repository.store.names(f"streams/{stream}[0-9a-f]*/[0-9a-f]{{16}}-[0-9a-f]{{16}}-[0-9a-f]{{32}}")
     bounds = [(int(name.split("/")[2][:16], 16), int(name.split("/")[2][17:33], 16), name) for name in names]
     need(bounds and len({name.split("/")[1] for name in names}) == 1, "name one stream of the repository")
+    begins = [Segment(repository, name).clear for first, last, name in bounds if first == last]
+    # A join point where a run begins is of that run, whichever of their ids is the smaller.
+    begins = sorted((begin["last"], begin["joins_from"] is not None) for begin in begins if begin["begins"])
     start = end = 0
-    for first, last, name in bounds:
-        begin = Segment(repository, name) if first == last else None
-        if begin is None or not begin.clear["begins"]:
-            continue
-        if begin.clear["joins_from"] is not None and start <= last <= end:
+    for last, is_join_point in begins:
+        if is_join_point and start <= last <= end:
             continue
         start = end = at = last
         while following := sorted(one for one in bounds if one[0] == at < one[1]):

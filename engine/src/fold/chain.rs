@@ -144,27 +144,30 @@ pub(super) async fn chain(
     stream: SeriesId,
     names: &[SegmentName],
 ) -> Result<Chain> {
-    let mut runs: Vec<Run> = Vec::new();
+    let mut begins = Vec::new();
     for name in names.iter().filter(|name| name.first == name.last) {
-        let begin = repository.segment(*name).await?;
-        if !begin.clear.begins {
-            continue;
-        }
-        if begin.clear.joins_from.is_some()
-            && let Some(run) = runs.iter_mut().find(|run| run.spans(name.last))
+        let clear = repository.segment(*name).await?.clear;
+        begins.extend(Some(clear).filter(|clear| clear.begins));
+    }
+    // A join point where a run begins is of that run, whichever of their ids is the smaller.
+    begins.sort_by_key(|begin| (begin.last, begin.joins_from.is_some()));
+    let mut runs: Vec<Run> = Vec::new();
+    for begin in begins {
+        if begin.joins_from.is_some()
+            && let Some(run) = runs.iter_mut().find(|run| run.spans(begin.last))
         {
             // One that the run does not pass through is of a writer that was cut off.
-            if run.passes(name.last) {
-                run.join_points.push(begin.clear);
+            if run.passes(begin.last) {
+                run.join_points.push(begin);
             }
             continue;
         }
-        let followers = follow(names, name.last);
+        let followers = follow(names, begin.last);
         let last = match followers.last() {
             Some(last) => repository.segment(*last).await?.clear,
-            None => begin.clear.clone(),
+            None => begin.clone(),
         };
-        runs.push(Run { begin: begin.clear, names: followers, join_points: Vec::new(), last });
+        runs.push(Run { begin, names: followers, join_points: Vec::new(), last });
     }
     Ok(Chain { stream, runs })
 }

@@ -186,6 +186,19 @@ async fn cut(fixture: &Fixture, options: &ForgetOptions) -> (u64, usize) {
     (decided.streams[0].begins[1], gone)
 }
 
+/// Ids are random: of two beginnings at one position either may come first.
+#[tokio::test]
+async fn a_join_point_where_a_stream_begins_begins_no_other_run() {
+    for _ in 0..12 {
+        let fixture = Fixture::new().await;
+        stream(&fixture, &[0, 20, 40, 60]).await;
+        backup_at(&fixture, 65).await;
+        // Two beginnings, four segments, and the join point at 20.
+        assert_eq!(cut(&fixture, &options(last(1))).await, (40, 7));
+        assert_eq!(cut(&fixture, &options(last(1))).await, (40, 0));
+    }
+}
+
 #[tokio::test]
 async fn a_stream_is_cut_one_join_point_before_the_one_that_the_oldest_backup_joins() {
     let fixture = Fixture::new().await;

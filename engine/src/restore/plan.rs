@@ -104,16 +104,10 @@ impl Plan {
 }
 
 /// Kinds of tables and what they are made of: many of them can be made side by side, since the
-/// catalogs say all that one of them needs of another.
-const OF_TABLES: [Kind; 7] = [
-    Kind::Sequence,
-    Kind::Table,
-    Kind::TableAttach,
-    Kind::SequenceOwnedBy,
-    Kind::Default,
-    Kind::Owner,
-    Kind::Comment,
-];
+/// catalogs say all that one of them needs of another. Partitions are attached one after another: that
+/// locks tables above and below the two, in an order that only the server knows.
+const OF_TABLES: [Kind; 6] =
+    [Kind::Sequence, Kind::Table, Kind::SequenceOwnedBy, Kind::Default, Kind::Owner, Kind::Comment];
 
 /// Whether an entry is one of [`OF_TABLES`].
 pub(super) fn is_of_tables(entry: &Entry) -> bool {

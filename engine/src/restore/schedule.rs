@@ -63,7 +63,7 @@ async fn run_all(
         entries: run.entries.clone(),
         sessions: run.sessions.clone(),
         failures: run.failures.clone(),
-        state: Mutex::new(State::new(&steps, groups)),
+        state: Mutex::new(State::new(&steps, groups)?),
         steps,
         changed: Notify::new(),
         loader,
@@ -119,13 +119,15 @@ enum Task {
 }
 
 impl State {
-    fn new(steps: &[Step], groups: HashMap<usize, Vec<Group>>) -> Self {
+    /// # Errors
+    /// [`ErrorKind::Damaged`] when steps wait for each other: workers would wait for ever.
+    fn new(steps: &[Step], groups: HashMap<usize, Vec<Group>>) -> Result<Self> {
         let mut followers = vec![Vec::new(); steps.len()];
         for (number, step) in steps.iter().enumerate() {
             step.waits_for.iter().for_each(|needed| followers[*needed].push(number));
         }
         let waiting: Vec<usize> = steps.iter().map(|step| step.waits_for.len()).collect();
-        let ranks = ranks(steps, &followers);
+        let ranks = ranks(steps, &followers)?;
         let ready = (0..steps.len()).filter(|number| waiting[*number] == 0);
         let ready = ready.map(|number| (Reverse(ranks[number]), number)).collect();
         let groups = groups.into_iter().map(|(step, mut groups)| {
@@ -133,7 +135,7 @@ impl State {
             groups.reverse();
             (step, (groups, count))
         });
-        Self {
+        Ok(Self {
             waiting,
             ranks,
             followers,
@@ -142,7 +144,7 @@ impl State {
             groups: groups.collect(),
             loaded: HashMap::new(),
             undone: steps.len(),
-        }
+        })
     }
 
     fn take(&mut self, steps: &[Step]) -> Option<Task> {
@@ -194,15 +196,16 @@ impl State {
     }
 }
 
-/// Of each step the work of the longest chain that begins with it. Steps that wait for each other in
-/// a circle have none; they never begin.
-fn ranks(steps: &[Step], followers: &[Vec<usize>]) -> Vec<u64> {
+/// Of each step the work of the longest chain that begins with it.
+fn ranks(steps: &[Step], followers: &[Vec<usize>]) -> Result<Vec<u64>> {
     let mut ranks = vec![0; steps.len()];
+    let mut unknown = steps.len();
     let mut open: Vec<usize> = followers.iter().map(Vec::len).collect();
     let mut known: Vec<usize> = (0..steps.len()).filter(|number| open[*number] == 0).collect();
     while let Some(number) = known.pop() {
         let longest = followers[number].iter().map(|follower| ranks[*follower]).max();
         ranks[number] = steps[number].work.saturating_add(longest.unwrap_or(0));
+        unknown -= 1;
         for needed in &steps[number].waits_for {
             open[*needed] -= 1;
             if open[*needed] == 0 {
@@ -210,7 +213,13 @@ fn ranks(steps: &[Step], followers: &[Vec<usize>]) -> Vec<u64> {
             }
         }
     }
-    ranks
+    match unknown {
+        0 => Ok(ranks),
+        _ => Err(Error::new(
+            ErrorKind::Damaged,
+            "entries of the backup wait for each other in a circle",
+        )),
+    }
 }
 
 impl Shared {
@@ -318,7 +327,7 @@ mod tests {
             step(80, vec![1]),
             step(1, vec![0, 3]),
         ];
-        let mut state = State::new(&steps, HashMap::new());
+        let mut state = State::new(&steps, HashMap::new()).unwrap();
         assert_eq!(state.ranks, [60, 121, 10, 81, 1]);
         let mut order = Vec::new();
         while let Some(Task::Statement(number)) = state.take(&steps) {
@@ -329,11 +338,10 @@ mod tests {
     }
 
     #[test]
-    fn steps_in_a_circle_do_not_begin_and_keep_nobody_from_it() {
+    fn steps_in_a_circle_are_refused_and_not_waited_for() {
         let step = |waits_for| Step { entry: 0, waits_for, locks: Vec::new(), work: 1 };
         let steps = [step(vec![1]), step(vec![0]), step(vec![])];
-        let mut state = State::new(&steps, HashMap::new());
-        assert!(matches!(state.take(&steps), Some(Task::Statement(2))));
-        assert!(state.take(&steps).is_none());
+        let refused = State::new(&steps, HashMap::new()).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Damaged);
     }
 }
