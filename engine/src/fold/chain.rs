@@ -147,7 +147,9 @@ pub(super) async fn chain(
     let mut begins = Vec::new();
     for name in names.iter().filter(|name| name.first == name.last) {
         let clear = repository.segment(*name).await?.clear;
-        begins.extend(Some(clear).filter(|clear| clear.begins));
+        if clear.begins {
+            begins.push(clear);
+        }
     }
     // A join point where a run begins is of that run, whichever of their ids is the smaller.
     begins.sort_by_key(|begin| (begin.last, begin.joins_from.is_some()));

@@ -78,6 +78,7 @@ impl Run<'_> {
         }
         let of_tables = |at: &usize| plan::is_of_tables(&self.entries[*at]);
         for run in positions.chunk_by(|a, b| of_tables(a) == of_tables(b)) {
+            // An owner between two functions is such a run too, and not worth a plan.
             let side_by_side = run.len() >= schedule::STEPS_FOR_ONE;
             match run.first().is_some_and(of_tables) && side_by_side {
                 true => schedule::define(self, plan::steps(self.entries, run), jobs).await?,

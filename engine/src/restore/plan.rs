@@ -103,15 +103,21 @@ impl Plan {
     }
 }
 
-/// Kinds of tables and what they are made of: many of them can be made side by side, since the
-/// catalogs say all that one of them needs of another. Partitions are attached one after another: that
+/// Whether an entry is a table or what one is made of: many of them can be made side by side, since
+/// the catalogs say all that one of them needs of another. Partitions are attached one after another: that
 /// locks tables above and below the two, in an order that only the server knows.
-const OF_TABLES: [Kind; 6] =
-    [Kind::Sequence, Kind::Table, Kind::SequenceOwnedBy, Kind::Default, Kind::Owner, Kind::Comment];
-
-/// Whether an entry is one of [`OF_TABLES`].
 pub(super) fn is_of_tables(entry: &Entry) -> bool {
-    OF_TABLES.iter().any(|kind| entry.kind == *kind)
+    matches!(
+        entry.kind,
+        EntryKind::Known(
+            Kind::Sequence
+                | Kind::Table
+                | Kind::SequenceOwnedBy
+                | Kind::Default
+                | Kind::Owner
+                | Kind::Comment
+        )
+    )
 }
 
 /// Entries as steps, each after those of them that it needs.

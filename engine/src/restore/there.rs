@@ -170,13 +170,13 @@ impl There {
     /// classes that entries are of.
     pub(super) async fn look(session: &Session, entries: &[Entry]) -> Result<Self> {
         let wanted: BTreeSet<&str> = entries.iter().filter_map(class).collect();
+        if wanted.is_empty() {
+            return Ok(Self::default());
+        }
         let classes = CLASSES.iter().enumerate().filter(|(_, class)| wanted.contains(class.0));
         let parts = classes.map(|(class, (_, _, query))| {
             format!("SELECT {class} AS class, o.* FROM ({query}) AS o (oid, schema, name)")
         });
-        if wanted.is_empty() {
-            return Ok(Self::default());
-        }
         let sql = format!(
             "WITH users AS (SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname NOT IN \
                ('pg_catalog', 'information_schema', 'pg_toast')) {}",

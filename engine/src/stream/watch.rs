@@ -170,15 +170,16 @@ impl Watch {
 
     /// Looks again where a sequence is gone that was there when the query began.
     async fn sequences(&self) -> Result<Vec<SequenceState>> {
-        for _ in 1..ATTEMPTS {
+        let mut attempts = ATTEMPTS;
+        loop {
+            attempts -= 1;
             match self.sequences_once().await {
-                Err(error) if ServerError::is_of_changed_definitions(&error) => {
-                    tracing::debug!("{error:?}")
+                Err(error) if attempts > 0 && ServerError::is_of_changed_definitions(&error) => {
+                    tracing::debug!("{error:?}");
                 }
                 found => return found,
             }
         }
-        self.sequences_once().await
     }
 
     async fn sequences_once(&self) -> Result<Vec<SequenceState>> {
