@@ -45,7 +45,8 @@ FRAME_TYPES, SECRETS_ID = {*range(1, 8), *range(128, 256)}, b"\xff" * 16
 ZSTD, COLUMNS, TUPLE_COLUMNS = 1, 2, 3
 # How many bytes more than the plain length what is under a codec may have.
 HEADS_MAX = {ZSTD: 0, COLUMNS: 4 + 4 * COLUMNS_MAX, TUPLE_COLUMNS: 8 + 4 * COLUMNS_MAX}
-PLANES, DIFFERENCES, SHORT, LONG = 1, 2, 3, 4
+PLANES, DIFFERENCES, SHORT, LONG, DICTIONARY, BY_LENGTH, PARTED = range(1, 8)
+ENTRIES_MAX, PARTS_MAX = 255, 254
 COPY_TEXT, COPY_BINARY = 1, 2
 
 
@@ -303,21 +304,26 @@ def rows_of(what, laid):
 
 
 def tuples_of(what, laid, size):
-    """Binary tuples out of their columns; they have at most so many bytes."""
+    """Binary tuples out of their columns; they have so many bytes."""
     count, rows = layout(what, "<H2xI", laid)
     need(0 < count <= COLUMNS_MAX, f"{what}: {count} columns")
-    need(rows * (2 + 4 * count) <= size, f"{what}: {rows} rows of {count} columns are longer than the plain length")
+    least = rows * (2 + 4 * count)
+    need(least <= size, f"{what}: {rows} rows of {count} columns are longer than the plain length")
     columns, at = [], 8
     for _ in range(count):
-        fields, at = fields_of(what, laid, at, rows)
-        columns.append(fields)
+        values, at = column_of(what, laid, at, rows, size)
+        columns.append(values)
+        least += sum(map(len, filter(None, values)))
+        need(least <= size, f"{what}: the columns are longer than the plain length")
     need(at == len(laid), f"{what}: bytes follow the columns")
-    head = struct.pack(">H", count)
-    return b"".join(head + b"".join(row) for row in zip(*columns))
+    head, null = struct.pack(">H", count), b"\xff\xff\xff\xff"
+    return b"".join(part for row in zip(*columns) for part in (head, *(
+        null if value is None else struct.pack(">I", len(value)) + value for value in row)))
 
 
-def fields_of(what, laid, at, rows):
-    """The fields of a column of tuples, each as it is in its row, and where the column ends."""
+def column_of(what, laid, at, rows, size, is_of_slots=False):
+    """The values of a column of tuples, None for NULL, and where the column ends; parted ones have at
+    most so many bytes together."""
     form, width, nulls = layout(f"{what}: column", "<BBBx", laid, at)
     at += 4
     def take(size):
@@ -325,29 +331,83 @@ def fields_of(what, laid, at, rows):
         need(size <= len(laid) - at, f"{what}: a column is truncated")
         at += size
         return laid[at - size:at]
-    need(PLANES <= form <= LONG, f"{what}: a column has the form {form}, which is not known")
+    def numbers(count):
+        return struct.unpack(f"<{count}I", take(4 * count))
+    need(PLANES <= form <= PARTED, f"{what}: a column has the form {form}, which is not known")
     widths = {PLANES: range(1, 17), DIFFERENCES: (4, 8)}.get(form, (0,))
     need(width in widths and nulls <= (form in (PLANES, DIFFERENCES)), f"{what}: a column has a wrong width, or nulls")
     if form in (PLANES, DIFFERENCES):
         marks = take(rows) if nulls else bytes(rows)
         need(set(marks) <= {0, 1}, f"{what}: a field is neither NULL nor not")
         lengths = [None if mark else width for mark in marks]
-        values = unfolded(take(width * marks.count(0)), width, form == DIFFERENCES)
-    else:
+        return cut(unfolded(take(width * marks.count(0)), width, form == DIFFERENCES), lengths), at
+    if form in (SHORT, BY_LENGTH):
+        lengths = [length - 1 if length else None for length in take(rows)]
         if form == SHORT:
-            lengths = [length - 1 if length else None for length in take(rows)]
-        else:
-            found = struct.unpack(f"<{rows}I", take(4 * rows))
-            lengths = [None if length == 0xFFFFFFFF else length for length in found]
-        values = take(sum(filter(None, lengths)))
-    fields, start = [], 0
-    for length in lengths:
-        if length is None:
-            fields.append(b"\xff\xff\xff\xff")
+            return cut(take(sum(filter(None, lengths))), lengths), at
+        values = {None: iter([None] * rows), 0: iter([b""] * rows)}
+        for length in sorted(set(filter(None, lengths))):
+            count = lengths.count(length)
+            values[length] = iter(cut(unfolded(take(length * count), length, False), [length] * count))
+        return [next(values[length]) for length in lengths], at
+    if form == LONG:
+        lengths = [None if length == 0xFFFFFFFF else length for length in numbers(rows)]
+        return cut(take(sum(filter(None, lengths))), lengths), at
+    if form == DICTIONARY:
+        (count,) = numbers(1)
+        need(count <= ENTRIES_MAX, f"{what}: a dictionary of {count} values")
+        entries = [take(length) for length in numbers(count)]
+        which = take(rows)
+        need(max(which, default=0) <= count, f"{what}: a value is not in its dictionary")
+        return [entries[number - 1] if number else None for number in which], at
+    need(not is_of_slots, f"{what}: slots have parts themselves")
+    part_count, number_count = numbers(2)
+    need(part_count <= PARTS_MAX, f"{what}: {part_count} parts")
+    heads = numbers(part_count)
+    texts = [take(head >> 1) for head in heads]
+    which = take(number_count)
+    whole, at = column_of(what, laid, at, which.count(1), size, True)
+    slots = []
+    for number, head in enumerate(heads, 2):
+        if head & 1:
+            slots.append(None)
             continue
-        fields.append(struct.pack(">I", length) + values[start:start + length])
-        start += length
-    return fields, at
+        values, at = column_of(what, laid, at, which.count(number), size, True)
+        need(None not in values, f"{what}: a slot is NULL")
+        slots.append(iter(values))
+    return parted(what, which, iter(whole), texts, slots, rows, size), at
+
+
+def cut(values, lengths):
+    """Values of these lengths that lie one after another."""
+    found, at = [], 0
+    for length in lengths:
+        found.append(None if length is None else bytes(values[at:at + length]))
+        at += length or 0
+    return found
+
+
+def parted(what, which, whole, texts, slots, rows, size):
+    """Values put together of their parts and slots."""
+    values, numbers = [], iter(which)
+    for _ in range(rows):
+        number = next(numbers, None)
+        if number in (0, 1):
+            values.append(next(whole) if number else None)
+            continue
+        pieces = []
+        while True:
+            need(number is not None and 2 <= number < 2 + len(texts), f"{what}: a value has a part that is none")
+            slot = slots[number - 2]
+            pieces += [texts[number - 2]] if slot is None else [texts[number - 2], next(slot)]
+            size -= sum(map(len, pieces[-2:] if slot else pieces[-1:]))
+            need(size >= 0, f"{what}: a column is longer than the plain length")
+            if slot is None:
+                break
+            number = next(numbers, None)
+        values.append(b"".join(pieces))
+    need(next(numbers, None) is None, f"{what}: a column has more values than rows")
+    return values
 
 
 def unfolded(planes, width, are_differences):

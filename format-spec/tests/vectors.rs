@@ -115,7 +115,10 @@ fn decode(structure: &str, input: &[u8], with: &Value) -> Found {
         "tuple-columns" => {
             let plain_len = usize::try_from(with["plain_len"].as_u64().unwrap()).unwrap();
             let rows = tuple_columns::rows_of(input, plain_len)?;
-            Ok((json!({"rows": hex(&rows)}), tuple_columns::lay_out(&rows).unwrap_or_default()))
+            Ok((
+                json!({"rows": hex(&rows)}),
+                tuple_columns::Layer::default().lay_out(&rows).unwrap_or_default().to_vec(),
+            ))
         }
         "key" => key_content(input, with),
         "frame-header" => frame_header(input),

@@ -8,9 +8,10 @@ inputs that this version would not write itself (they hold something of a later 
 
 import struct
 
-from encode import (DIFFERENCES, LONG, PLANES, SHORT, crc, cbor, file_trailer, footer_line, frame, frame_header,
-                    head, indexed_pack, inner_header, key_content, laid_out, laid_out_tuples, made, manifest_body,
-                    object_header, pack_trailer, record, reference, signed_object, tuple_column, tuples)
+from encode import (BY_LENGTH, DICTIONARY, DIFFERENCES, LONG, PLANES, SHORT, cbor, crc, dictionary,
+                    file_trailer, footer_line, frame, frame_header, head, indexed_pack, inner_header,
+                    key_content, laid_out, laid_out_tuples, made, manifest_body, object_header, pack_trailer,
+                    parted, parted_column, record, reference, signed_object, tuple_column, tuples)
 
 REPOSITORY, OBJECT = made("repository id", 16), made("object id", 16)
 KEY, CHUNK, NONCE = made("key id", 16), made("chunk id", 32), made("nonce", 12)
@@ -321,8 +322,17 @@ def tuple_columns(cases):
     good("short-nothing-but-nulls", (SHORT, [None, None]))
     good("short-nothing-but-empty-values", (SHORT, [b"", b""]))
     good("long", (LONG, [b"a" * 255, None, b"", b"b"]))
-    good("columns-of-all-forms", (DIFFERENCES, numbers(">i", *following)), (SHORT, [b"x" * (n % 7) for n in following]),
-         (PLANES, [None if n % 3 else bytes([n % 2]) for n in following]), (LONG, [None] * 39 + [b"y" * 300]))
+    modes = [b"AIR", b"SHIP", None, b"AIR", b"", b"a long text of one row in two"] * 4
+    good("dictionary", (DICTIONARY, modes))
+    good("dictionary-of-255-values", (DICTIONARY, [b"value %d" % (n % 255) for n in range(1020)]))
+    good("256-values-are-too-many", (SHORT, [b"value %d" % (n % 256) for n in range(1024)]))
+    good("dictionary-of-values-that-do-not-come-again", (DICTIONARY, [b"a", b"bc"]), again=False)
+    numerics = [None if n % 5 == 4 else numeric(*range(n, n + n % 3)) for n in range(20)]
+    good("by-length", (BY_LENGTH, numerics))
+    good("by-length-of-all-lengths", (BY_LENGTH, [bytes(range(n)) for n in range(255)]), again=False)
+    good("columns-of-all-forms", (DIFFERENCES, numbers(">i", *following)), (SHORT, [b"x" * n for n in range(40)]),
+         (PLANES, [None if n % 3 else bytes([n % 2]) for n in following]), (LONG, [None] * 39 + [b"y" * 300]),
+         (DICTIONARY, [b"x" * (n % 7) for n in following]), (BY_LENGTH, numerics * 2))
     good("most-columns", *[(SHORT, [None])] * 1664)
     cases.good(what, "no-rows", laid_out_tuples(0, [tuple_column(SHORT, []), tuple_column(PLANES, [])]),
                {"rows": ""}, again=False, plain_len=0)
@@ -343,7 +353,7 @@ def tuple_columns(cases):
     bad("as-many-rows-as-can-be-said", patched(data, 4, b"\xff\xff\xff\xff"))
     bad("head-of-a-column-cut-off", data[:11], "truncated")
     bad("reserved-byte-of-a-column-is-zero", patched(data, 11, b"\1"))
-    for form in (0, 5):
+    for form in (0, 8):
         bad(f"form-{form}-is-not-known", patched(data, 8, bytes([form])))
     bad("width-0", laid_out_tuples(1, [b"\1\0\0\0"]), size=6)
     bad("width-17", laid_out_tuples(1, [tuple_column(PLANES, [bytes(17)])]), size=23)
@@ -359,6 +369,18 @@ def tuple_columns(cases):
         bad(f"{name}-with-nulls", patched(column, 10, b"\1"), size=15)
         bad(f"{name}-with-lengths-cut-off", column[:13], "truncated", 15)
         bad(f"{name}-with-values-cut-off", column[:-1], "truncated", 15)
+    column = tuple_column(DICTIONARY, [b"abc", None])
+    data = laid_out_tuples(2, [column])
+    bad("dictionary-with-a-width", patched(data, 9, b"\1"), size=15)
+    bad("dictionary-of-256-values", laid_out_tuples(1, [dictionary([b""] * 256, b"\1")]), size=6)
+    bad("dictionary-with-lengths-cut-off", data[:14], "truncated", 15)
+    bad("dictionary-with-values-cut-off", data[:18], "truncated", 15)
+    bad("dictionary-with-numbers-cut-off", data[:-1], "truncated", 15)
+    bad("a-value-that-is-in-no-dictionary", laid_out_tuples(2, [dictionary([b"abc"], b"\1\2")]), size=18)
+    bad("a-dictionary-of-what-is-too-long", laid_out_tuples(2, [dictionary([b"abcdef"], b"\1\1")]), size=23)
+    data = laid_out_tuples(2, [tuple_column(BY_LENGTH, [b"abc", b"de"])])
+    bad("by-length-with-lengths-cut-off", data[:13], "truncated", 17)
+    bad("by-length-with-planes-cut-off", data[:-1], "truncated", 17)
     bad("planes-cut-off", laid_out_tuples(2, [tuple_column(PLANES, [b"abc", b"def"])])[:-1], "truncated", 18)
     bad("differences-cut-off", laid_out_tuples(2, [tuple_column(DIFFERENCES, [bytes(8)] * 2)])[:-1], "truncated", 28)
     bad("a-length-beyond-all-bounds", laid_out_tuples(1, [b"\4\0\0\0\xfe\xff\xff\xffx"]), "truncated", 7)
@@ -366,6 +388,61 @@ def tuple_columns(cases):
     bad("a-column-is-missing", patched(data, 0, b"\3"), "truncated", size + 12)
     bad("shorter-than-the-plain-length", data, size=size + 1)
     bad("longer-than-the-plain-length", data, size=size - 1)
+
+
+
+def numeric(*digits):
+    """As binary COPY has it: digits of four places each."""
+    return struct.pack(f">HhHH{len(digits)}h", len(digits), 0, 0, 2, *digits)
+
+
+def parted_columns(cases):
+    """Columns of tuples whose values are put together of parts and slots."""
+    what = "tuple-columns"
+    def good(name, values, data=None, again=True):
+        plain = tuples([[b"".join(value) if isinstance(value, list) else value] for value in values])
+        data = laid_out_tuples(len(values), [data or parted(values)])
+        cases.good(what, name, data, {"rows": plain.hex()}, again, plain_len=len(plain))
+        return data, len(plain)
+    def event(kind, user, session):
+        return [b'\1{"type": "', kind, b'", "user": ', user, b', "session": "', session, b'"}']
+    events = [event(b"view", b"12", b"d3b07384d113"), event(b"click", b"3045", b"c157a79031e1"), None,
+              event(b"view", b"7", b"1e9b2a5c7f40")]
+    data, size = good("parts-and-slots", events)
+    def tags(number):
+        quoted = rb'a \"quoted\" one, %d' % number
+        more = [b'", "', quoted] * (number % 2)
+        return [b'{"tags": ["', b"red %d" % number, *more, b'"], "of": ["', b"that %d" % (number * number), b'"]}']
+    good("parts-that-come-again-in-a-value", [tags(number) for number in range(12)])
+    whole = [*events, b'{"a string that does not end": "', event(b"buy", b"-1.5e3", b"f00dfacecafe")]
+    good("values-without-parts", whole)
+    good("parts-of-what-is-not-json", [[b"GET /", b"index.html", b" HTTP/1.1"], [b"GET /", b"", b" HTTP/1.1"]], again=False)
+    good("a-value-of-one-part", [[b"all"], [b"all"]], again=False)
+    empty = tuple_column(SHORT, [])
+    good("a-part-that-no-value-has", [[b"a", b"b", b"c"]],
+         parted_column([(b"a", 0), (b"?", 0), (b"c", 1)], [2, 4], [empty, tuple_column(SHORT, [b"b"]), empty]), False)
+    good("no-parts", [None, b"whole"], parted_column([], [0, 1], [tuple_column(SHORT, [b"whole"])]), False)
+    most = [(b"%d" % n, n == 253) for n in range(254)]
+    good("most-parts", [[b"253"]], parted_column(most, [255], [empty] * 254), False)
+
+    def bad(name, column, error="invalid", size=size, rows=1):
+        cases.bad(what, name, laid_out_tuples(rows, [column]), error, plain_len=size)
+    ends, slot = [(b"a", 0), (b"c", 1)], tuple_column(SHORT, [b"b"])
+    bad("too-many-parts", parted_column([(b"", 1)] * 255, [2], [empty]), size=6)
+    bad("a-part-that-is-none", parted_column(ends, [2, 4], [empty, slot]), size=9)
+    bad("null-within-a-value", parted_column(ends, [2, 0], [empty, slot]), size=9)
+    bad("a-value-within-a-value", parted_column(ends, [2, 1], [slot, slot]), size=9)
+    bad("a-value-that-does-not-end", parted_column(ends, [2], [empty, slot]), size=8)
+    bad("fewer-values-than-rows", parted_column(ends, [2, 3], [empty, slot]), size=15, rows=2)
+    bad("more-values-than-rows", parted_column(ends, [2, 3, 3], [empty, slot]), size=9)
+    bad("a-slot-is-null", parted_column(ends, [2, 3], [empty, tuple_column(SHORT, [None])]), size=8)
+    bad("slots-with-parts", parted_column(ends, [2, 3], [empty, parted([[b"b"]])]), size=9)
+    bad("whole-values-with-parts", parted_column([], [1], [parted([[b"b"]])]), size=7)
+    bad("parts-that-are-too-long", parted_column([(b"abc", 1)], [2, 2], [empty]), size=17, rows=2)
+    bad("a-part-beyond-the-end", parted_column([], [], [])[:4] + struct.pack("<III", 1, 1, 0xFFFFFFFF), "truncated")
+    bad("as-many-numbers-as-can-be-said", parted_column([], [], [])[:4] + struct.pack("<II", 0, 0xFFFFFFFF), "truncated")
+    bad("slots-cut-off", parted_column(ends, [2, 3], [empty, slot])[:-1], "truncated", 9)
+    bad("parts-with-a-width", patched(parted([[b"a"]]), 1, b"\1"), size=7)
 
 
 def lines(count=3):
@@ -621,7 +698,7 @@ def names(cases):
 def all_cases():
     from stream_cases import WRITERS
     cases = Cases()
-    for write in (objects, configs, leases, keys, frames, tuple_columns, packs, manifests, entries, single_files,
+    for write in (objects, configs, leases, keys, frames, tuple_columns, parted_columns, packs, manifests, entries, single_files,
                   names, *WRITERS):
         write(cases)
     return cases.files

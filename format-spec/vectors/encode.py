@@ -23,7 +23,7 @@ VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
 NONE, AES, CHACHA = 0, 1, 2
 RAW, ZSTD, COLUMNS, TUPLE_COLUMNS = 0, 1, 2, 3
-PLANES, DIFFERENCES, SHORT, LONG = 1, 2, 3, 4
+PLANES, DIFFERENCES, SHORT, LONG, DICTIONARY, BY_LENGTH, PARTED = range(1, 8)
 SECRETS_ID = b"\xff" * 16
 
 
@@ -158,12 +158,56 @@ def tuple_column(form, fields, nulls=None):
         lengths = bytes(0 if field is None else len(field) + 1 for field in fields) if form == SHORT else b"".join(
             struct.pack("<I", 0xFFFFFFFF if field is None else len(field)) for field in fields)
         return struct.pack("<BBBx", form, 0, 0) + lengths + b"".join(values)
+    if form == BY_LENGTH:
+        lengths = bytes(0 if field is None else len(field) + 1 for field in fields)
+        planes = b"".join(planes_of([value for value in values if len(value) == size]) for size in range(1, 255))
+        return struct.pack("<BBBx", form, 0, 0) + lengths + planes
+    if form == DICTIONARY:
+        entries = list(dict.fromkeys(values))
+        which = bytes(0 if field is None else entries.index(field) + 1 for field in fields)
+        return dictionary(entries, which)
     width, nulls = len((values or [b"?"])[0]), None in fields if nulls is None else nulls
     marks = bytes(field is None for field in fields) if nulls else b""
     if form == DIFFERENCES:
         values = folded(values, width)
-    planes = bytes(value[place] for place in range(width) for value in values)
-    return struct.pack("<BBBx", form, width, nulls) + marks + planes
+    return struct.pack("<BBBx", form, width, nulls) + marks + planes_of(values)
+
+
+def planes_of(values):
+    """The first bytes of values that are as long as each other, then the second ones."""
+    return bytes(byte for plane in zip(*values) for byte in plane)
+
+
+def dictionary(entries, which):
+    """A column whose fields are numbers of entries, from 1 on; 0 is NULL."""
+    head = struct.pack(f"<BxxxI{len(entries)}I", DICTIONARY, len(entries), *map(len, entries))
+    return head + b"".join(entries) + which
+
+
+def parted_column(parts, numbers, columns):
+    """A column of parts, each a text and whether it ends a value, and the columns of whole values and slots."""
+    heads = [2 * len(text) + ends for text, ends in parts]
+    head = struct.pack(f"<BxxxII{len(parts)}I", PARTED, len(parts), len(numbers), *heads)
+    return head + b"".join(text for text, _ in parts) + bytes(numbers) + b"".join(columns)
+
+
+def parted(values):
+    """The same of values: each None, or whole, or a list of its parts and slots in turns."""
+    parts, slots, numbers, whole = [], [], [], []
+    for value in values:
+        if not isinstance(value, list):
+            numbers.append(0 if value is None else 1)
+            whole += [] if value is None else [value]
+            continue
+        for place in range(0, len(value), 2):
+            part = value[place], place + 1 == len(value)
+            if part not in parts:
+                parts.append(part)
+                slots.append([])
+            numbers.append(2 + parts.index(part))
+            slots[parts.index(part)] += value[place + 1:place + 2]
+    columns = [whole, *(found for found, (_, ends) in zip(slots, parts) if not ends)]
+    return parted_column(parts, numbers, [tuple_column(tuple_form(column), column) for column in columns])
 
 
 def laid_out_tuples(rows, columns, rest=b""):

@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     write("copy_rows", "binary", &binary)?;
     let two = b"\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff\0\x02\0\0\0\x04\0\0\0\x08\0\0\0\x01x";
     write("binary_rows", "int4_and_name", &[b"\x05\x03", &two[..]].concat())?;
-    let laid = tuple_columns::lay_out(two).unwrap_or_default();
+    let laid = tuple_columns::Layer::default().lay_out(two).unwrap_or_default().to_vec();
     write("binary_rows", "laid_out", &[b"\x04\x03", &laid[..]].concat())?;
     write("pack_footer", "footer", &pack::encode_footer(&footer()))?;
     write("pack_footer", "index", &index::encode(&[indexed()]))?;

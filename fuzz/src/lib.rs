@@ -181,8 +181,8 @@ pub fn copy_rows(bytes: &[u8]) {
 /// pieces they come.
 pub fn binary_rows(bytes: &[u8]) {
     let Some((&[choice, piece_len], plain)) = bytes.split_first_chunk::<2>() else { return };
-    if let Some(laid) = tuple_columns::lay_out(plain) {
-        assert_eq!(tuple_columns::rows_of(&laid, plain.len()).as_deref(), Ok(plain));
+    if let Some(laid) = tuple_columns::Layer::default().lay_out(plain) {
+        assert_eq!(tuple_columns::rows_of(laid, plain.len()).as_deref(), Ok(plain));
     }
     for plain_len in [plain.len(), usize::from(choice) * 8] {
         if let Ok(rows) = tuple_columns::rows_of(plain, plain_len) {

@@ -4,6 +4,7 @@ use super::layout::{Layout, Try};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::Codec;
 use pgkeep_format::{FormatError, columns, tuple_columns};
+use ring::aead;
 use std::cell::RefCell;
 use std::io;
 
@@ -11,64 +12,94 @@ use std::io;
 const LEVEL: i32 = 1;
 
 thread_local! {
-    // A context holds megabytes of tables: made once for each thread, not for each chunk.
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    // Megabytes of tables and room: made once for each thread, not for each chunk.
+    static BENCH: RefCell<Bench> = RefCell::default();
 }
 
-/// Compresses, and says how; bytes that do not shrink are kept as they are.
+/// What one chunk after the other is laid out and compressed on.
+#[derive(Default)]
+struct Bench {
+    layer: tuple_columns::Layer,
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    by_columns: Vec<u8>,
+    by_rows: Vec<u8>,
+}
+
+/// Compresses behind what `frame` has, and says how; bytes that do not shrink are kept as they are.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`] when zstd fails.
-pub(super) fn compress(plain: &[u8], layout: Option<&Layout>) -> Result<(Codec, Vec<u8>)> {
-    let tried = layout.map_or(Try::Rows, Layout::next);
-    let by_columns = match tried {
-        Try::Rows => None,
-        Try::Columns | Try::Both => by_columns(plain)?,
-    };
-    let (codec, compressed) = match (by_columns, tried) {
-        (Some(by_columns), Try::Columns) => by_columns,
-        (None, _) => (Codec::Zstd, zstd(plain)?),
-        (Some(by_columns), _) => {
-            let by_rows = zstd(plain)?;
-            let columns_win = by_columns.1.len() < by_rows.len();
-            layout.into_iter().for_each(|layout| layout.learn(columns_win));
-            match columns_win {
-                true => by_columns,
-                false => (Codec::Zstd, by_rows),
-            }
+pub(super) fn compress(
+    plain: &[u8],
+    layout: Option<&Layout>,
+    frame: &mut Vec<u8>,
+) -> Result<Codec> {
+    BENCH.with_borrow_mut(|bench| {
+        let (codec, compressed) = bench.compress(plain, layout).map_err(|error| {
+            Error::new(ErrorKind::Internal, "could not compress a chunk").because(error)
+        })?;
+        let (codec, body) = match compressed.len() < plain.len() {
+            true => (codec, compressed),
+            false => (Codec::Raw, plain),
+        };
+        frame.reserve_exact(body.len() + aead::MAX_TAG_LEN);
+        frame.extend_from_slice(body);
+        Ok(codec)
+    })
+}
+
+impl Bench {
+    fn compress(&mut self, plain: &[u8], layout: Option<&Layout>) -> io::Result<(Codec, &[u8])> {
+        let tried = layout.map_or(Try::Rows, Layout::next);
+        let by_columns = match tried {
+            Try::Rows => None,
+            Try::Columns | Try::Both => self.compress_columns(plain)?,
+        };
+        if let (Some(codec), Try::Columns) = (by_columns, tried) {
+            return Ok((codec, &self.by_columns));
         }
-    };
-    if compressed.len() < plain.len() {
-        Ok((codec, compressed))
-    } else {
-        Ok((Codec::Raw, plain.to_vec()))
+        zstd(&mut self.compressor, plain, &mut self.by_rows)?;
+        let Some(codec) = by_columns else { return Ok((Codec::Zstd, &self.by_rows)) };
+        let columns_win = self.by_columns.len() < self.by_rows.len();
+        layout.into_iter().for_each(|layout| layout.learn(columns_win));
+        Ok(match columns_win {
+            true => (codec, &self.by_columns),
+            false => (Codec::Zstd, &self.by_rows),
+        })
+    }
+
+    /// Binary tuples are told from lines by what they are: of lines no count and lengths can be read
+    /// that fit, and if they could, they would come back the same.
+    fn compress_columns(&mut self, plain: &[u8]) -> io::Result<Option<Codec>> {
+        let of_text;
+        let (codec, laid) = match self.layer.lay_out(plain) {
+            Some(laid) => (Codec::TupleColumnsZstd, laid),
+            None => match columns::lay_out(plain) {
+                Some(laid) => {
+                    of_text = laid;
+                    (Codec::ColumnsZstd, of_text.as_slice())
+                }
+                None => return Ok(None),
+            },
+        };
+        zstd(&mut self.compressor, laid, &mut self.by_columns)?;
+        Ok(Some(codec))
     }
 }
 
-/// Binary tuples are told from lines by what they are: of lines no count and lengths can be read that
-/// fit, and if they could, they would come back the same.
-fn by_columns(plain: &[u8]) -> Result<Option<(Codec, Vec<u8>)>> {
-    let laid = match tuple_columns::lay_out(plain) {
-        Some(laid) => Some((Codec::TupleColumnsZstd, laid)),
-        None => columns::lay_out(plain).map(|laid| (Codec::ColumnsZstd, laid)),
+fn zstd(
+    compressor: &mut Option<zstd::bulk::Compressor<'static>>,
+    bytes: &[u8],
+    compressed: &mut Vec<u8>,
+) -> io::Result<()> {
+    let compressor = match compressor {
+        Some(compressor) => compressor,
+        None => compressor.insert(zstd::bulk::Compressor::new(LEVEL)?),
     };
-    laid.map(|(codec, laid)| Ok((codec, zstd(&laid)?))).transpose()
-}
-
-fn zstd(bytes: &[u8]) -> Result<Vec<u8>> {
-    let compressed = COMPRESSOR.with(|compressor| -> io::Result<Vec<u8>> {
-        let mut compressor = compressor.borrow_mut();
-        if compressor.is_none() {
-            *compressor = Some(zstd::bulk::Compressor::new(LEVEL)?);
-        }
-        match compressor.as_mut() {
-            Some(compressor) => compressor.compress(bytes),
-            None => Err(io::Error::other("no compressor")),
-        }
-    });
-    compressed.map_err(|error| {
-        Error::new(ErrorKind::Internal, "could not compress a chunk").because(error)
-    })
+    compressed.clear();
+    compressed.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
+    compressor.compress_to_buffer(bytes, compressed)?;
+    Ok(())
 }
 
 /// Decompresses to exactly `plain_len` bytes, which the caller has compared with the

@@ -69,16 +69,13 @@ impl Sealer {
             return Err(Error::new(ErrorKind::Internal, "chunk is larger than a frame may be"));
         }
         let plain_len = u32::try_from(plain.len()).map_err(|_| too_large())?;
-        let (codec, body) = compress(plain, layout)?;
-        let inner = InnerHeader { codec, row_continues, plain_len };
         let key = self.key.as_ref().filter(|_| !frame_type.is_clear());
         let suite = if key.is_some() { self.suite } else { Suite::None };
-        let payload_len = INNER_LEN + body.len() + suite.tag_len();
-
-        let mut frame = Vec::with_capacity(HEADER_LEN + payload_len);
-        frame.resize(HEADER_LEN, 0);
-        frame.extend_from_slice(&inner.encode());
-        frame.extend_from_slice(&body);
+        let mut frame = vec![0; HEADER_LEN + INNER_LEN];
+        let codec = compress(plain, layout, &mut frame)?;
+        let inner = InnerHeader { codec, row_continues, plain_len };
+        frame[HEADER_LEN..][..INNER_LEN].copy_from_slice(&inner.encode());
+        let payload_len = frame.len() - HEADER_LEN + suite.tag_len();
         let mut header = FrameHeader {
             frame_type,
             suite,
