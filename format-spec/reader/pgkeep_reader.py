@@ -45,7 +45,7 @@ FRAME_TYPES, SECRETS_ID = {*range(1, 8), *range(128, 256)}, b"\xff" * 16
 ZSTD, COLUMNS, TUPLE_COLUMNS = 1, 2, 3
 # How many bytes more than the plain length what is under a codec may have.
 HEADS_MAX = {ZSTD: 0, COLUMNS: 4 + 4 * COLUMNS_MAX, TUPLE_COLUMNS: 8 + 4 * COLUMNS_MAX}
-PLANES, DIFFERENCES, SHORT, LONG, DICTIONARY, BY_LENGTH, PARTED = range(1, 8)
+PLANES, DIFFERENCES, SHORT, LONG, DICTIONARY, BY_LENGTH, PARTED, WORDS = range(1, 9)
 ENTRIES_MAX, PARTS_MAX = 255, 254
 COPY_TEXT, COPY_BINARY = 1, 2
 
@@ -321,9 +321,9 @@ def tuples_of(what, laid, size):
         null if value is None else struct.pack(">I", len(value)) + value for value in row)))
 
 
-def column_of(what, laid, at, rows, size, is_of_slots=False):
-    """The values of a column of tuples, None for NULL, and where the column ends; parted ones have at
-    most so many bytes together."""
+def column_of(what, laid, at, rows, size, is_whole=True):
+    """The values of a column of tuples, None for NULL, and where the column ends; those that are put
+    together have at most so many bytes."""
     form, width, nulls = layout(f"{what}: column", "<BBBx", laid, at)
     at += 4
     def take(size):
@@ -333,7 +333,7 @@ def column_of(what, laid, at, rows, size, is_of_slots=False):
         return laid[at - size:at]
     def numbers(count):
         return struct.unpack(f"<{count}I", take(4 * count))
-    need(PLANES <= form <= PARTED, f"{what}: a column has the form {form}, which is not known")
+    need(PLANES <= form <= WORDS, f"{what}: a column has the form {form}, which is not known")
     widths = {PLANES: range(1, 17), DIFFERENCES: (4, 8)}.get(form, (0,))
     need(width in widths and nulls <= (form in (PLANES, DIFFERENCES)), f"{what}: a column has a wrong width, or nulls")
     if form in (PLANES, DIFFERENCES):
@@ -360,19 +360,25 @@ def column_of(what, laid, at, rows, size, is_of_slots=False):
         which = take(rows)
         need(max(which, default=0) <= count, f"{what}: a value is not in its dictionary")
         return [entries[number - 1] if number else None for number in which], at
-    need(not is_of_slots, f"{what}: slots have parts themselves")
+    need(is_whole, f"{what}: parts of values have parts themselves")
+    if form == WORDS:
+        counts = take(rows)
+        words, at = column_of(what, laid, at, sum(counts), size, False)
+        need(None not in words and sum(map(len, words)) <= size, f"{what}: a word is NULL, or too long")
+        words = iter(words)
+        return [b" ".join(next(words) for _ in range(count)) if count else None for count in counts], at
     part_count, number_count = numbers(2)
     need(part_count <= PARTS_MAX, f"{what}: {part_count} parts")
     heads = numbers(part_count)
     texts = [take(head >> 1) for head in heads]
     which = take(number_count)
-    whole, at = column_of(what, laid, at, which.count(1), size, True)
+    whole, at = column_of(what, laid, at, which.count(1), size, False)
     slots = []
     for number, head in enumerate(heads, 2):
         if head & 1:
             slots.append(None)
             continue
-        values, at = column_of(what, laid, at, which.count(number), size, True)
+        values, at = column_of(what, laid, at, which.count(number), size, False)
         need(None not in values, f"{what}: a slot is NULL")
         slots.append(iter(values))
     return parted(what, which, iter(whole), texts, slots, rows, size), at

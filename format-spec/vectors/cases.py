@@ -11,7 +11,7 @@ import struct
 from encode import (BY_LENGTH, DICTIONARY, DIFFERENCES, LONG, PLANES, SHORT, cbor, crc, dictionary,
                     file_trailer, footer_line, frame, frame_header, head, indexed_pack, inner_header,
                     key_content, laid_out, laid_out_tuples, made, manifest_body, object_header, pack_trailer,
-                    parted, parted_column, record, reference, signed_object, tuple_column, tuples)
+                    parted, parted_column, record, reference, signed_object, tuple_column, tuples, words_column)
 
 REPOSITORY, OBJECT = made("repository id", 16), made("object id", 16)
 KEY, CHUNK, NONCE = made("key id", 16), made("chunk id", 32), made("nonce", 12)
@@ -353,7 +353,7 @@ def tuple_columns(cases):
     bad("as-many-rows-as-can-be-said", patched(data, 4, b"\xff\xff\xff\xff"))
     bad("head-of-a-column-cut-off", data[:11], "truncated")
     bad("reserved-byte-of-a-column-is-zero", patched(data, 11, b"\1"))
-    for form in (0, 8):
+    for form in (0, 9):
         bad(f"form-{form}-is-not-known", patched(data, 8, bytes([form])))
     bad("width-0", laid_out_tuples(1, [b"\1\0\0\0"]), size=6)
     bad("width-17", laid_out_tuples(1, [tuple_column(PLANES, [bytes(17)])]), size=23)
@@ -397,7 +397,7 @@ def numeric(*digits):
 
 
 def parted_columns(cases):
-    """Columns of tuples whose values are put together of parts and slots."""
+    """Columns of tuples whose values are put together: of parts and slots, or of words."""
     what = "tuple-columns"
     def good(name, values, data=None, again=True):
         plain = tuples([[b"".join(value) if isinstance(value, list) else value] for value in values])
@@ -425,8 +425,24 @@ def parted_columns(cases):
     most = [(b"%d" % n, n == 253) for n in range(254)]
     good("most-parts", [[b"253"]], parted_column(most, [255], [empty] * 254), False)
 
+    texts = [b"deliver in person", b"take back", None, b" take  in ", b"take deliver person back in in in"] * 3
+    words = [word for text in texts if text is not None for word in text.split(b" ")]
+    counts = [0 if text is None else 1 + text.count(b" ") for text in texts]
+    good("words", texts, words_column(counts, tuple_column(DICTIONARY, words)))
+    good("words-that-do-not-come-again", [b"one two", None, b""],
+         words_column([2, 0, 1], tuple_column(SHORT, [b"one", b"two", b""])), again=False)
+
     def bad(name, column, error="invalid", size=size, rows=1):
         cases.bad(what, name, laid_out_tuples(rows, [column]), error, plain_len=size)
+    bad("words-with-counts-cut-off", words_column([2], b""), "truncated")
+    words = tuple_column(SHORT, [b"one", b"two"])
+    bad("fewer-words-than-counted", words_column([3], words), "truncated", 17)
+    bad("more-words-than-counted", words_column([1], words), size=9)
+    bad("a-word-is-null", words_column([2], tuple_column(SHORT, [b"one", None])), size=10)
+    bad("words-of-words", words_column([1], words_column([2], words)), size=13)
+    bad("words-with-parts", words_column([1], parted([[b"b"]])), size=7)
+    bad("words-that-are-too-long", words_column([2], words), size=12)
+    bad("words-with-a-width", patched(words_column([2], words), 1, b"\1"), size=13)
     ends, slot = [(b"a", 0), (b"c", 1)], tuple_column(SHORT, [b"b"])
     bad("too-many-parts", parted_column([(b"", 1)] * 255, [2], [empty]), size=6)
     bad("a-part-that-is-none", parted_column(ends, [2, 4], [empty, slot]), size=9)

@@ -23,7 +23,7 @@ VOUCHER = 8
 ROWS, ENTRIES, LIST, SEALED, FOOTER = 1, 2, 3, 4, 5
 NONE, AES, CHACHA = 0, 1, 2
 RAW, ZSTD, COLUMNS, TUPLE_COLUMNS = 0, 1, 2, 3
-PLANES, DIFFERENCES, SHORT, LONG, DICTIONARY, BY_LENGTH, PARTED = range(1, 8)
+PLANES, DIFFERENCES, SHORT, LONG, DICTIONARY, BY_LENGTH, PARTED, WORDS = range(1, 9)
 SECRETS_ID = b"\xff" * 16
 
 
@@ -208,6 +208,11 @@ def parted(values):
             slots[parts.index(part)] += value[place + 1:place + 2]
     columns = [whole, *(found for found, (_, ends) in zip(slots, parts) if not ends)]
     return parted_column(parts, numbers, [tuple_column(tuple_form(column), column) for column in columns])
+
+
+def words_column(counts, column):
+    """A column of texts, of each how many words it has, and the column of the words; 0 is NULL."""
+    return struct.pack("<Bxxx", WORDS) + bytes(counts) + column
 
 
 def laid_out_tuples(rows, columns, rest=b""):

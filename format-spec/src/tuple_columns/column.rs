@@ -4,9 +4,10 @@ use super::by_length::{self, ByLength};
 use super::dictionary::{self, Dictionary};
 use super::even::{self, Even};
 use super::field::{Field, Widths};
+use super::invalid;
 use super::parted;
 use super::uneven::{self, Uneven};
-use super::{WHAT, invalid};
+use super::words;
 use crate::FormatError;
 use crate::reader::Reader;
 
@@ -35,10 +36,12 @@ pub(super) enum Form {
     ByLength = 6,
     /// What is the same in many values, and columns of what is not.
     Parted = 7,
+    /// A byte for each row, 0 for NULL, else how many words; then the words as a column.
+    Words = 8,
 }
 
 impl Form {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Planes,
         Self::Differences,
         Self::Short,
@@ -46,6 +49,7 @@ impl Form {
         Self::Dictionary,
         Self::ByLength,
         Self::Parted,
+        Self::Words,
     ];
 
     /// Appends the head of a column.
@@ -57,13 +61,15 @@ impl Form {
 /// Lays a column out.
 pub(super) fn lay_out(rows: &[u8], fields: &[Field], laid: &mut Vec<u8>) {
     let widths = Widths::of(fields);
-    if !lay_out_in_order(rows, fields, widths, laid) && !parted::lay_out(rows, fields, widths, laid)
-    {
+    let is_laid_out = lay_out_in_order(rows, fields, widths, laid)
+        || parted::lay_out(rows, fields, widths, laid)
+        || words::lay_out(rows, fields, widths, laid);
+    if !is_laid_out {
         uneven::lay_out(rows, fields, widths, laid);
     }
 }
 
-/// Lays a column of slots out, which is never parted again.
+/// Lays a column of slots out, which is never taken apart again.
 pub(super) fn lay_out_slots(rows: &[u8], fields: &[Field], laid: &mut Vec<u8>) {
     let widths = Widths::of(fields);
     if !lay_out_in_order(rows, fields, widths, laid) {
@@ -132,7 +138,9 @@ impl<'a> Column<'a> {
             Form::Long => Self::Uneven(Uneven::read_long(rows, reader)?),
             Form::Dictionary => Self::Dictionary(Dictionary::read(rows, reader)?),
             Form::ByLength => Self::ByLength(ByLength::read(rows, reader)?),
-            Form::Parted => return Err(FormatError::invalid(WHAT, "slots have parts themselves")),
+            Form::Parted | Form::Words => {
+                return Err(invalid("parts of values have parts themselves"));
+            }
         })
     }
 
@@ -149,5 +157,14 @@ impl<'a> Column<'a> {
             Self::ByLength(column) => column.next(),
         };
         next.ok_or_else(|| invalid("a column ends too early"))
+    }
+
+    /// The next value, of which a larger one is made.
+    ///
+    /// # Errors
+    /// As [`Column::next`], and when it is NULL.
+    #[inline]
+    pub(super) fn value(&mut self) -> Result<&[u8], FormatError> {
+        self.next()?.ok_or_else(|| invalid("a part of a value is NULL"))
     }
 }

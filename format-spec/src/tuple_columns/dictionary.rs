@@ -46,7 +46,7 @@ pub(super) fn lay_out(rows: &[u8], fields: &[Field], widths: Widths, laid: &mut 
 }
 
 /// The values that came before.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     rows: &'a [u8],
     entries: Vec<Entry>,
     /// One more than the entry, 0 for none; collisions go to the next place.
@@ -67,16 +67,28 @@ struct Ends {
 
 impl Ends {
     #[inline]
-    fn of(rows: &[u8], value: &[u8], start: usize) -> Self {
-        if let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) {
-            return Self { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) };
+    fn of(rows: &[u8], field: Field) -> Self {
+        let (start, len) = (field.start as usize, field.len as usize);
+        // Of a short value both are the whole of it; what lies behind it is read and thrown away, as
+        // lengths come in no order that a processor could guess.
+        let last = start + len.saturating_sub(HALF);
+        match (rows[start..].first_chunk(), rows[last..].first_chunk()) {
+            (Some(first), Some(last)) => {
+                let bits = 8 * u32::try_from(len.min(HALF)).unwrap_or_default();
+                let mask = u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0);
+                let half = |bytes: &[u8; HALF]| u64::from_le_bytes(*bytes) & mask;
+                Self { first: half(first), last: half(last) }
+            }
+            _ => Self::near_end(&rows[start..start + len]),
         }
-        // What lies behind a short value is read too, and thrown away.
-        let first = match rows[start..].first_chunk() {
-            Some(bytes) => u64::from_le_bytes(*bytes) & !(u64::MAX << (8 * value.len())),
-            None => value.iter().rev().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)),
-        };
-        Self { first, last: 0 }
+    }
+
+    #[cold]
+    fn near_end(value: &[u8]) -> Self {
+        let half =
+            |bytes: &[u8]| bytes.iter().rev().fold(0, |half, byte| half << 8 | u64::from(*byte));
+        let len = value.len().min(HALF);
+        Self { first: half(&value[..len]), last: half(&value[value.len() - len..]) }
     }
 
     #[inline]
@@ -89,15 +101,14 @@ impl Ends {
 }
 
 impl<'a> Known<'a> {
-    fn new(rows: &'a [u8]) -> Self {
+    pub(super) fn new(rows: &'a [u8]) -> Self {
         Self { rows, entries: Vec::new(), places: [0; 1 << PLACES_BITS] }
     }
 
     /// One more than the number of a value's entry; absent when there are too many.
     #[inline]
-    fn number(&mut self, field: Field, entries_max: usize) -> Option<u8> {
-        let value = field.value(self.rows)?;
-        let ends = Ends::of(self.rows, value, field.start as usize);
+    pub(super) fn number(&mut self, field: Field, entries_max: usize) -> Option<u8> {
+        let ends = Ends::of(self.rows, field);
         let mut place = ends.place(field.len);
         loop {
             let number = self.places[place];
@@ -105,7 +116,8 @@ impl<'a> Known<'a> {
             let entry = &self.entries[entry];
             if entry.ends == ends
                 && entry.field.len == field.len
-                && (value.len() <= 2 * HALF || entry.field.value(self.rows) == Some(value))
+                && (field.len as usize <= 2 * HALF
+                    || entry.field.value(self.rows) == field.value(self.rows))
             {
                 return Some(number);
             }

@@ -16,6 +16,7 @@ mod even;
 mod field;
 mod parted;
 mod uneven;
+mod words;
 
 use crate::FormatError;
 use crate::limits;
@@ -23,6 +24,7 @@ use crate::reader::{Reader, limited};
 use column::{Column, Form, Head};
 use field::{Field, LEN_LEN, NULL};
 use parted::Parted;
+use words::Words;
 
 const WHAT: &str = "columns of tuples";
 /// Bytes before the columns.
@@ -150,6 +152,7 @@ impl Plain {
 enum LaidColumn<'a> {
     Whole(Column<'a>),
     Parted(Parted<'a>),
+    Words(Words<'a>),
 }
 
 impl<'a> LaidColumn<'a> {
@@ -157,6 +160,7 @@ impl<'a> LaidColumn<'a> {
         let head = Head::read(reader)?;
         Ok(match head.form {
             Form::Parted => Self::Parted(Parted::read(reader)?),
+            Form::Words => Self::Words(Words::read(rows, reader)?),
             _ => Self::Whole(Column::read(&head, rows, reader)?),
         })
     }
@@ -167,13 +171,14 @@ impl<'a> LaidColumn<'a> {
         match self {
             Self::Whole(column) => plain.field(column.next()?),
             Self::Parted(column) => column.append(plain),
+            Self::Words(column) => column.append(plain),
         }
     }
 
     /// Whether nothing is left: other columns than parted ones have as many values as rows.
     fn is_used_up(&self) -> bool {
         match self {
-            Self::Whole(_) => true,
+            Self::Whole(_) | Self::Words(_) => true,
             Self::Parted(column) => column.is_used_up(),
         }
     }
@@ -276,12 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_few_words_are_laid_out_by_words() {
+        let text = |row: usize| format!("quick {} requests {}", row % 37, row % 40);
+        let laid = column((0..1000).map(|row| (row % 9 > 0).then(|| text(row).into_bytes())));
+        assert_eq!(laid[..8], [8, 0, 0, 0, 0, 4, 4, 4]);
+        assert_eq!(form_of((0..1000).map(|row| format!("quick request number {row}"))), 3);
+        assert_eq!(form_of((0..1000).map(|row| format!("quick{}", " ".repeat(row % 300)))), 4);
+    }
+
+    #[test]
     fn documents_whose_keys_never_come_again_stay_as_they_are() {
         assert_eq!(
             form_of((0..2000).map(|row| format!("{{\"the key {row}\": {row}, \"a\": 1}}"))),
             3
         );
-        assert_eq!(form_of((0..20).map(|row| format!("{{\"a string that never ends: {row}"))), 3);
+        assert_ne!(form_of((0..20).map(|row| format!("{{\"a string that never ends: {row}"))), 7);
     }
 
     #[test]
@@ -336,6 +350,13 @@ mod tests {
         }
 
         #[test]
+        fn texts_of_words_come_back_the_same(
+            texts in prop::collection::vec("[a-c]{0,3}( [a-c]{0,3}){0,9}", 1..100),
+        ) {
+            column(texts.into_iter().map(|text| (text != "a a").then_some(text.into_bytes())));
+        }
+
+        #[test]
         fn rows_come_back_the_same(
             widths in prop::collection::vec(prop_oneof![Just(0_usize), Just(4), Just(8), 1_usize..20], 1..6),
             seeds in prop::collection::vec((field(), any::<u64>(), any::<bool>()), 1..60),
@@ -364,7 +385,7 @@ mod tests {
 
         #[test]
         fn what_is_no_layout_is_refused_without_a_panic(
-            laid in prop::collection::vec(prop_oneof![0_u8..8, any::<u8>()], 0..80),
+            laid in prop::collection::vec(prop_oneof![0_u8..9, any::<u8>()], 0..80),
             columns in 1_u8..4,
             rows in 0_u8..6,
             plain_len in 0_usize..120,

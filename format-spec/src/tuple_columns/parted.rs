@@ -351,8 +351,7 @@ impl<'a> Parted<'a> {
             let (text, slots) = part.ok_or_else(|| invalid("a value has a part that is none"))?;
             plain.push(text)?;
             let Some(slots) = slots else { break };
-            let slot = slots.next()?.ok_or_else(|| invalid("a slot is NULL"))?;
-            plain.push(slot)?;
+            plain.push(slots.value()?)?;
             number = self.number()?;
         }
         plain.end_field(field);
