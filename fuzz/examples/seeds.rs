@@ -33,6 +33,11 @@ fn main() -> io::Result<()> {
     write("binary_rows", "int4_and_name", &[b"\x05\x03", &two[..]].concat())?;
     let laid = tuple_columns::Layer::default().lay_out(two).unwrap_or_default().to_vec();
     write("binary_rows", "laid_out", &[b"\x04\x03", &laid[..]].concat())?;
+    let many = rows_of_all_looks();
+    write("binary_rows", "of_all_looks", &[b"\x04\x03", &many[..]].concat())?;
+    let laid = tuple_columns::Layer::default().lay_out(&many).unwrap_or_default().to_vec();
+    let choice = u8::try_from(many.len() / 8).unwrap_or_default();
+    write("binary_rows", "of_all_looks_laid_out", &[&[choice, 3], &laid[..]].concat())?;
     write("pack_footer", "footer", &pack::encode_footer(&footer()))?;
     write("pack_footer", "index", &index::encode(&[indexed()]))?;
     write("pack_footer", "references", &stream::encode_references(&references()))?;
@@ -266,4 +271,26 @@ fn directory() -> single_file::Directory {
     let object =
         |name: &str, offset| single_file::DirectoryEntry { name: name.to_owned(), offset, len: 5 };
     single_file::Directory { objects: vec![object("config/00000001", 0), object("x/y", 7)] }
+}
+
+/// A numeric, a text of a few, a text of few words and a document: rows whose columns are laid out each in
+/// its own way; a multiple of eight bytes, as the target counts them.
+fn rows_of_all_looks() -> Vec<u8> {
+    let mut rows = Vec::new();
+    for row in 0..9_u16 {
+        let digits: Vec<u16> = (0..=row % 2).map(|digit| row + digit).collect();
+        let head = [digits.len() as u16, 0, 0, 2];
+        let numeric: Vec<u8> =
+            head.iter().chain(&digits).flat_map(|part| part.to_be_bytes()).collect();
+        let name = ["in the stores", "on its way to nobody"][usize::from(row % 2)].to_owned();
+        let words = format!("take {} back take", ["it", "them", "all"][usize::from(row % 3)]);
+        let document = format!("{{\"user\": {row}, \"path\": \"/{}\"}}", row % 5);
+        let fields = [numeric, name.into_bytes(), words.into_bytes(), document.into_bytes()];
+        rows.extend((fields.len() as u16).to_be_bytes());
+        for field in fields {
+            rows.extend((field.len() as u32).to_be_bytes());
+            rows.extend(field);
+        }
+    }
+    rows
 }
