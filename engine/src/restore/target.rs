@@ -24,33 +24,50 @@ pub(super) struct Target {
     there: There,
 }
 
+/// Sessions to a target that is there.
+pub(super) struct Connected {
+    /// The one that looks.
+    session: Session,
+    /// The first one that restores; absent with a dry run.
+    first: Option<WireSession>,
+}
+
 /// Connects to a target that is there; absent with `--create`, which makes it first.
 pub(super) async fn connect(
     settings: &Settings,
     options: &RestoreOptions,
-) -> Result<Option<Session>> {
+) -> Result<Option<Connected>> {
     match options.create {
         true => Ok(None),
-        false => look_from(settings).await.map(Some),
+        false => Connected::to(settings, options).await.map(Some),
     }
 }
 
-async fn look_from(settings: &Settings) -> Result<Session> {
-    let session = Session::connect(settings, "restore").await?;
-    session.execute(SESSION_SETTINGS).await?;
-    Ok(session)
+impl Connected {
+    async fn to(settings: &Settings, options: &RestoreOptions) -> Result<Self> {
+        let session = Session::connect(settings, "restore").await?;
+        // Where it came in: with several hosts, the workers must not come in elsewhere.
+        let first = async {
+            match options.dry_run {
+                true => Ok(None),
+                false => WireSession::connect(session.settings(), "restore").await.map(Some),
+            }
+        };
+        let ((), first) = tokio::try_join!(session.execute(SESSION_SETTINGS), first)?;
+        Ok(Self { session, first })
+    }
 }
 
 /// Looks at the target, with `--create` after making it. `connected` is what [`connect`] gave.
 pub(super) async fn open(
-    connected: Option<Session>,
+    connected: Option<Connected>,
     settings: &Settings,
     entries: &[Entry],
     database: &Database,
     options: &RestoreOptions,
 ) -> Result<Target> {
-    let session = match connected {
-        Some(session) => session,
+    let connected = match connected {
+        Some(connected) => connected,
         None => {
             let name = &database.name;
             let made = settings.with_database(name.as_str());
@@ -59,19 +76,12 @@ pub(super) async fn open(
                 return Ok(Target { settings: made, session: None, first: None, there });
             }
             create_database(settings, name, entries, options).await?;
-            look_from(&made).await?
+            Connected::to(&made, options).await?
         }
     };
-    // Where it came in: with several hosts, the workers must not come in elsewhere.
-    let settings = session.settings().clone();
-    let first = async {
-        match options.dry_run {
-            true => Ok(None),
-            false => WireSession::connect(&settings, "restore").await.map(Some),
-        }
-    };
-    let (there, first) = tokio::try_join!(There::look(&session, entries), first)?;
-    Ok(Target { settings, session: Some(session), first, there })
+    let Connected { session, first } = connected;
+    let there = There::look(&session, entries).await?;
+    Ok(Target { settings: session.settings().clone(), session: Some(session), first, there })
 }
 
 async fn create_database(
