@@ -390,7 +390,6 @@ def tuple_columns(cases):
     bad("longer-than-the-plain-length", data, size=size - 1)
 
 
-
 def numeric(*digits):
     """As binary COPY has it: digits of four places each."""
     return struct.pack(f">HhHH{len(digits)}h", len(digits), 0, 0, 2, *digits)
@@ -714,7 +713,7 @@ def names(cases):
 def all_cases():
     from stream_cases import WRITERS
     cases = Cases()
-    for write in (objects, configs, leases, keys, frames, tuple_columns, parted_columns, packs, manifests, entries, single_files,
-                  names, *WRITERS):
+    for write in (objects, configs, leases, keys, frames, tuple_columns, parted_columns, packs, manifests, entries,
+                  single_files, names, *WRITERS):
         write(cases)
     return cases.files

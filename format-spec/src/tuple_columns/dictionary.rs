@@ -1,7 +1,7 @@
 //! Few values that come again and again: each of them once, then which of them each row has.
 
 use super::column::Form;
-use super::field::{Field, NULL, Widths};
+use super::field::{Field, LEN_LEN, NULL, Widths};
 use super::invalid;
 use crate::FormatError;
 use crate::reader::Reader;
@@ -10,8 +10,6 @@ use crate::reader::Reader;
 const ENTRIES_MAX: usize = u8::MAX as usize;
 /// Values come again so many times, or are left as they are.
 const TIMES_MIN: usize = 4;
-/// Bytes of the length of an entry.
-const LEN_LEN: usize = 4;
 /// Places by hash; a power of two, a few times as many as entries.
 const PLACES_BITS: u32 = 10;
 /// Bytes of a value that are compared without a loop.

@@ -1,6 +1,6 @@
 //! Fields by their places in the rows: what a column is made of while it is laid out.
 
-/// Bytes of the length of a field in a row.
+/// Bytes of the length of a field in a row, and of most lengths in columns.
 pub(super) const LEN_LEN: usize = 4;
 /// The length of NULL.
 pub(super) const NULL: u32 = u32::MAX;

@@ -25,7 +25,7 @@ pub(super) fn lay_out(rows: &[u8], fields: &[Field], widths: Widths, laid: &mut 
 }
 
 /// Whether a byte holds each length.
-pub(super) fn is_short(widths: Widths) -> bool {
+fn is_short(widths: Widths) -> bool {
     widths.widest < u32::from(u8::MAX)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn lens(fields: &[Field], laid: &mut Vec<u8>) {
 }
 
 /// Values of `bytes` bytes, one behind the other.
-pub(super) fn values(rows: &[u8], fields: &[Field], bytes: usize, laid: &mut Vec<u8>) {
+fn values(rows: &[u8], fields: &[Field], bytes: usize, laid: &mut Vec<u8>) {
     let mut to = 0;
     let places = room(laid, bytes);
     for field in fields.iter().filter(|field| field.len != NULL) {
