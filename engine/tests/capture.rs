@@ -400,10 +400,10 @@ fn a_change_tells_which_others_it_does_not_know_of(server: &Server) {
     let early = captured.run("ALTER TABLE t ADD b int");
     captured.runtime.block_on(other.execute("ALTER TABLE u ADD b int; COMMIT")).unwrap();
     let late = captured.follow();
-    assert!(!late[0].knows_of(early[0].xid).unwrap());
-    assert!(late[0].knows_of(late[0].xid).unwrap());
+    assert!(!late[0].knows_of(early[0].xid));
+    assert!(late[0].knows_of(late[0].xid));
     let next = captured.run("ALTER TABLE t ADD c int");
-    assert!(next[0].knows_of(late[0].xid).unwrap() && next[0].knows_of(early[0].xid).unwrap());
+    assert!(next[0].knows_of(late[0].xid) && next[0].knows_of(early[0].xid));
 }
 
 /// No server tells of the indexes that this drops.

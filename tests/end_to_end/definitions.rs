@@ -210,6 +210,61 @@ fn tables_that_come_later_are_in_the_stream_and_no_statement_of_the_application_
     }
 }
 
+/// Restores to a moment, or to the end; says whether its definitions are told to be exact.
+fn is_exact(repository: &Repository, copy: &Database<'_>, moment: &[&str]) -> bool {
+    let uri = copy.uri();
+    let arguments = ["restore", "--json", "--no-analyze", "-d", &uri];
+    let run = repository.run(arguments.iter().chain(moment));
+    let run = if run.status.success() { run.ok() } else { run.code(3) };
+    let warnings = run.json()["warnings"].clone();
+    let warnings = warnings.as_array().unwrap();
+    let inexact = "definitions may not be exact: transactions";
+    assert!(warnings.iter().all(|it| it.as_str().unwrap().starts_with(inexact)), "{warnings:?}");
+    warnings.is_empty()
+}
+
+/// What a prepared transaction captured is as old as its PREPARE. Another that changed the same
+/// object before its COMMIT PREPARED is not in it, however long ago the stream had that one, and
+/// also where all definitions were read in between.
+#[test]
+fn changes_that_did_not_see_each_other_are_noticed_by_a_stream_that_begins_again() {
+    let server = dedicated_with(18, &[]);
+    let (source, repository) = stream_of(&server, "CREATE TABLE t (a int); CREATE TABLE u (a int)");
+    let prepare = |name: &str, sql: &str| {
+        source.query(&format!("BEGIN; {sql}; PREPARE TRANSACTION '{name}'"));
+    };
+    let commit = |name: &str| source.query(&format!("COMMIT PREPARED '{name}'"));
+    let exact_at_the_end = |after: &str| {
+        let copy = server.database();
+        assert!(is_exact(&repository, &copy, &["--to-latest"]), "{after}");
+        assert_same_schema(&schema(&copy), &schema(&source), after);
+    };
+    // A stream's first run reads all definitions; this is not about that.
+    source.query("INSERT INTO t VALUES (1)");
+    catch_up(&repository, &source);
+    prepare("on t", "COMMENT ON TABLE t IS 'late'");
+    prepare("on u", "COMMENT ON TABLE u IS 'late'");
+    source.query("GRANT SELECT ON t, u TO PUBLIC");
+    catch_up(&repository, &source);
+    commit("on t");
+    let overlapped = look(&source);
+    catch_up(&repository, &source);
+    exact_at_the_end("a change that began before the stream did");
+
+    // By now the stream has read all definitions, with the GRANT and without the second comment.
+    commit("on u");
+    let straddled = look(&source);
+    catch_up(&repository, &source);
+    exact_at_the_end("a change that began before all definitions were read");
+
+    for (moment, when) in [(overlapped, "overlapped"), (straddled, "straddled")] {
+        let copy = server.database();
+        if is_exact(&repository, &copy, &["--to-lsn", &moment.known.lsn]) {
+            assert_same_schema(&schema(&copy), &moment.schema, when);
+        }
+    }
+}
+
 #[test]
 fn a_large_table_that_is_rewritten_or_filled_is_copied_anew() {
     let server = dedicated_with(18, &[]);

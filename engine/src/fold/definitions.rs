@@ -5,9 +5,8 @@ use super::changes::Read;
 use super::mapping::Missing;
 use super::recovery::{Counts, Seen};
 use super::target::Cut;
-use super::visible::Visible;
 use crate::catalog::capture::{self, Change, ChangeReader, Layout};
-use crate::postgres::copy_text;
+use crate::postgres::{Visible, copy_text};
 use crate::repository::{Repository, Segment};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::catalog_image::CatalogImage;
@@ -101,7 +100,7 @@ impl Definitions {
     }
 
     fn follow(&mut self, captured: &[Captured], visible: &Visible) -> Result<()> {
-        let mut applied: Vec<&Change> = Vec::new();
+        let mut earlier: Vec<&Change> = Vec::new();
         for one in captured {
             let xid = one.transaction.xid;
             let after_image = !visible.sees(xid);
@@ -115,11 +114,13 @@ impl Definitions {
                 continue;
             };
             self.learn(one, change);
+            earlier.push(change);
             if !after_image {
                 continue;
             }
-            for other in applied.iter().rev().take(COMPARED_MAX) {
-                if change.conflicts_with(other)? {
+            // Also with those that the image sees: this may have been captured before them.
+            for other in earlier.iter().rev().skip(1).take(COMPARED_MAX) {
+                if change.conflicts_with(other) {
                     self.warnings.push(format!(
                         "definitions may not be exact: transactions {} and {xid} changed them at \
                          the same time",
@@ -127,7 +128,6 @@ impl Definitions {
                     ));
                 }
             }
-            applied.push(change);
             capture::apply(&mut self.image, change)?;
         }
         Ok(())

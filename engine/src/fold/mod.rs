@@ -24,7 +24,6 @@ mod row_hash;
 mod stage;
 mod table;
 mod target;
-mod visible;
 mod window;
 
 pub use chain::Named;

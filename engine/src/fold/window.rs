@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, chains};
 use super::recovery::{Base, bases};
-use super::visible::Visible;
+use crate::postgres::Visible;
 use crate::repository::Repository;
 use crate::{Lsn, Result};
 use pgkeep_format::id::{BackupId, SeriesId};

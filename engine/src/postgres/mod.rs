@@ -27,7 +27,7 @@ pub use quote::{identifier, literal, qualified};
 pub use server_error::ServerError;
 pub use session::{Row, Session};
 pub use settings::{Address, Asked, Host, Settings};
-pub use snapshot::{Coordinator, Snapshot, SnapshotOptions};
+pub use snapshot::{Coordinator, Snapshot, SnapshotOptions, Visible};
 #[cfg(feature = "fuzzing")]
 pub use wire::fuzzing;
 pub use wire::{

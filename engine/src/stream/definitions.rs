@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Changes after which a new image is better than following them all.
 const CHANGES_MAX: usize = 500;
 
-/// Changes that each later one is compared with. Older ones had long committed when it was made.
+/// Changes that each later one is compared with.
 const COMPARED_MAX: usize = 64;
 
 /// What one transaction captured.
@@ -26,12 +26,14 @@ pub(super) struct Captured {
     any: bool,
 }
 
-/// What transactions captured since the last image.
-#[derive(Default)]
+/// What transactions captured.
 pub(super) struct Definitions {
     /// The newest changes.
     changes: VecDeque<Change>,
-    /// How many there were.
+    /// The greatest transaction of those before, also before this stream began, which nothing is
+    /// compared with: a change that does not know of all until there may conflict with any.
+    before: u64,
+    /// How many there were since the last image.
     count: usize,
     /// Why a new image is wanted.
     wants_image: bool,
@@ -113,26 +115,30 @@ impl Captured {
 }
 
 impl Definitions {
+    /// After an earlier stream had transactions up to this one.
+    pub(super) fn after(before: u64) -> Self {
+        Self { changes: VecDeque::new(), before, count: 0, wants_image: false }
+    }
+
     /// A transaction has committed.
-    pub(super) fn committed(&mut self, captured: Captured) -> Result<()> {
+    pub(super) fn committed(&mut self, captured: Captured) {
         if !captured.any {
-            return Ok(());
+            return;
         }
         self.wants_image |= captured.failed;
         for change in &captured.changes {
-            for other in &self.changes {
-                self.wants_image |= change.conflicts_with(other)?;
-            }
+            self.wants_image |= !change.knows_of_all_until(self.before)
+                || self.changes.iter().any(|other| change.conflicts_with(other));
         }
         for change in captured.changes {
             if self.changes.len() == COMPARED_MAX {
-                self.changes.pop_front();
+                let oldest = self.changes.pop_front().map(|oldest| oldest.xid);
+                self.before = self.before.max(oldest.unwrap_or_default());
             }
             self.changes.push_back(change);
         }
         self.count += 1;
         self.wants_image |= self.count >= CHANGES_MAX;
-        Ok(())
     }
 
     /// Whether all definitions are to be read again.
@@ -140,9 +146,11 @@ impl Definitions {
         self.wants_image
     }
 
-    /// They were.
+    /// They were. What they were compared with stays: one that was captured before the image was
+    /// read and commits after it may still not know of what the image has.
     pub(super) fn has_image(&mut self) {
-        *self = Self::default();
+        self.count = 0;
+        self.wants_image = false;
     }
 
     /// They have to be.
@@ -171,3 +179,60 @@ fn messages() -> Arc<RelationVersion> {
 
 /// `pg_type.oid` of `text`.
 const TEXT: u32 = 25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captured(xid: u64, snapshot: &str, table: u32) -> Captured {
+        let begin = format!("{{begin,1,{xid},\"{snapshot}\",abc,true}}");
+        let touched = format!("{{touched,pg_class,{table}}}");
+        let mut reader = ChangeReader::default();
+        let mut read = |message: &str| reader.read(message.as_bytes()).unwrap();
+        let changes = [read(&begin), read(&touched), read("{end,0}")].into_iter().flatten();
+        Captured { changes: changes.collect(), any: true, ..Captured::default() }
+    }
+
+    fn wants(before: u64, captured: impl IntoIterator<Item = Captured>) -> bool {
+        let mut definitions = Definitions::after(before);
+        for one in captured {
+            assert!(!definitions.wants_image());
+            definitions.committed(one);
+        }
+        definitions.wants_image()
+    }
+
+    #[test]
+    fn changes_of_one_object_that_did_not_see_each_other_want_an_image() {
+        assert!(!wants(0, [captured(10, "10:10:", 1), captured(11, "11:11:", 1)]));
+        assert!(!wants(0, [captured(10, "10:10:", 1), captured(11, "10:11:10", 2)]));
+        assert!(wants(0, [captured(10, "10:10:", 1), captured(11, "10:11:10", 1)]));
+        assert!(wants(0, [captured(11, "10:11:10", 1), captured(10, "10:11:", 1)]));
+    }
+
+    #[test]
+    fn so_does_one_that_did_not_see_all_that_an_earlier_stream_had() {
+        assert!(!wants(10, [captured(11, "11:11:", 1)]));
+        assert!(wants(10, [captured(11, "10:11:10", 1)]));
+        assert!(wants(10, [captured(9, "9:10:", 1)]));
+    }
+
+    #[test]
+    fn so_does_one_that_did_not_see_what_an_image_has() {
+        let mut definitions = Definitions::after(0);
+        definitions.committed(captured(11, "10:11:10", 1));
+        definitions.want_image();
+        definitions.has_image();
+        assert!(!definitions.wants_image());
+        definitions.committed(captured(10, "10:11:", 1));
+        assert!(definitions.wants_image());
+    }
+
+    #[test]
+    fn so_does_one_that_did_not_see_what_was_long_before() {
+        let many = (11..).take(COMPARED_MAX + 1);
+        let later = many.map(|xid| captured(xid, &format!("{xid}:{xid}:"), 1));
+        assert!(!wants(0, later.clone()));
+        assert!(wants(0, later.chain([captured(10, "10:11:", 2)])));
+    }
+}

@@ -150,7 +150,6 @@ impl Line {
             let is_due = due.is_some_and(|due| due <= Instant::now());
             let is_last = options.until_caught_up && self.has_received_all();
             if (full || is_due || is_last) && self.writing.is_none() && self.can_end() {
-                self.refresh_definitions(streamer).await?;
                 self.begin_store(streamer).await?;
             }
             if options.until_caught_up && self.has_caught_up() {
@@ -235,8 +234,9 @@ impl Line {
         snapshot.close().await
     }
 
-    /// Begins to store the open segment beside the receiving.
+    /// Begins to store the open segment, with an image where one is wanted, beside the receiving.
     async fn begin_store(&mut self, streamer: &mut Streamer<'_>) -> Result<()> {
+        self.refresh_definitions(streamer).await?;
         let builder = self.receiver.take_open();
         self.first_waiting = None;
         let last = match builder.transactions.last() {
@@ -372,7 +372,6 @@ impl Line {
         let wanted = streamer.options.until_caught_up && self.has_received_all();
         let image = self.receiver.definitions.wants_image();
         if idle && moved && self.receiver.is_between_transactions() && (long || wanted || image) {
-            self.refresh_definitions(streamer).await?;
             self.begin_store(streamer).await?;
         }
         // The answer says how far the server is where it has nothing to send.
@@ -452,7 +451,6 @@ impl Line {
         if self.receiver.is_between_transactions()
             && (!self.receiver.open.is_empty() || self.idle_position() > self.durable)
         {
-            self.refresh_definitions(streamer).await?;
             self.begin_store(streamer).await?;
             self.wait_stored(streamer).await?;
         }

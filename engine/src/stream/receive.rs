@@ -7,7 +7,7 @@ use super::relations::{COMMITTED, Relations};
 use crate::catalog::capture;
 use crate::postgres::pgoutput::{Action, Change, Commit, Logical, Message, decode};
 use crate::{Error, ErrorKind, Lsn, Result};
-use pgkeep_format::segment::{Mark, Transaction};
+use pgkeep_format::segment::{ClearPart, Mark, Transaction};
 use std::collections::HashMap;
 
 /// The prefix of messages that name a position.
@@ -81,8 +81,13 @@ pub(super) struct LargeTransaction {
 }
 
 impl Receiver {
-    /// `token` is that of what [`capture`] installed, if it did.
-    pub(super) fn new(storage: &Storage, from: Lsn, xids: Xids, token: Option<&str>) -> Self {
+    /// After the segment `last`. `token` is that of what [`capture`] installed, if it did.
+    pub(super) fn new(
+        storage: &Storage,
+        last: &ClearPart,
+        xids: Xids,
+        token: Option<&str>,
+    ) -> Self {
         Self {
             storage: storage.clone(),
             relations: Relations::default(),
@@ -90,9 +95,9 @@ impl Receiver {
             current: None,
             running: HashMap::new(),
             in_stream: None,
-            received: from,
+            received: Lsn(last.last),
             xids,
-            definitions: Definitions::default(),
+            definitions: Definitions::after(last.greatest_xid),
             captures: token.map(|token| format!("{}{token}", capture::PREFIX)),
         }
     }
@@ -265,7 +270,7 @@ impl Receiver {
         }
         self.received = commit.end;
         let transaction = self.transaction(current.xid, commit);
-        self.definitions.committed(current.captured)?;
+        self.definitions.committed(current.captured);
         self.open.transactions.push(transaction);
         let after = self.open.transactions.len() as u64;
         let marks = current.marks.into_iter().map(|name| mark(name, after, commit));
@@ -287,7 +292,7 @@ impl Receiver {
             .filter(|(member, _)| running.rolled_back.binary_search(member).is_err());
         running.builder.marks = marks.map(|(_, name)| mark(name, 1, commit)).collect();
         let transaction = self.transaction(xid, commit);
-        self.definitions.committed(running.captured)?;
+        self.definitions.committed(running.captured);
         running.builder.transactions.push(transaction);
         Ok(Received::Large(Box::new(LargeTransaction {
             builder: running.builder,

@@ -161,7 +161,7 @@ impl Streamer<'_> {
         self.progress.event(Event::Phase(format!("streaming from {from}")));
         let xids = Xids::new(last.greatest_xid.max(next_xid(&watch).await?));
         let token = capture.as_ref().map(|capture| capture.token.as_str());
-        let mut receiver = Receiver::new(&storage, from, xids, token);
+        let mut receiver = Receiver::new(&storage, &last, xids, token);
         if capture.is_some_and(|it| last.definitions.is_none() || it.installed > last.greatest_xid)
         {
             // It was installed, or replaced, after the last image.

@@ -4,6 +4,7 @@ use super::record;
 use super::row_message::RowMessage;
 use crate::catalog::array;
 use crate::catalog::image::RowAddress;
+use crate::postgres::Visible;
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -18,8 +19,8 @@ pub(super) type Values = Vec<Option<String>>;
 pub struct Change {
     /// The transaction.
     pub xid: u64,
-    /// `pg_current_snapshot()` when the change was gathered; see [`Change::knows_of`].
-    pub snapshot: String,
+    /// What the transaction saw of others when the change was gathered; see [`Change::knows_of`].
+    pub snapshot: Visible,
     /// Tells which queries the answers are to.
     pub(super) queries: String,
     /// Whether all that stands on what was changed is among what was touched.
@@ -60,14 +61,12 @@ impl Change {
     /// Whether this, which committed later, and another told of the same object without this
     /// having seen what the other did: then the object may be neither as this tells it nor as the
     /// other does, and only a new image knows.
-    ///
-    /// # Errors
-    /// As [`Change::knows_of`].
-    pub fn conflicts_with(&self, other: &Self) -> Result<bool> {
+    #[must_use]
+    pub fn conflicts_with(&self, other: &Self) -> bool {
         let share = |(catalog, oids): (&String, &HashSet<u32>)| {
             other.touched.get(catalog).is_some_and(|others| !oids.is_disjoint(others))
         };
-        Ok(self.touched.iter().any(share) && !self.knows_of(other.xid)?)
+        self.touched.iter().any(share) && !self.knows_of(other.xid)
     }
 
     /// What [`Change::conflicts_with`] needs, and no more.
@@ -80,21 +79,16 @@ impl Change {
     /// not, and that one committed before, rows of both may not be those of the catalogs: only a
     /// new image is. So it may be where two transactions change definitions at the same time, or
     /// one in REPEATABLE READ after another.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Damaged`] when the snapshot is none.
-    pub fn knows_of(&self, xid: u64) -> Result<bool> {
-        let broken = || Error::new(ErrorKind::Damaged, "captured change has no valid snapshot");
-        let mut parts = self.snapshot.split(':');
-        let mut next = || parts.next().ok_or_else(broken);
-        let number = |text: &str| text.parse::<u64>().map_err(|_| broken());
-        let (xmin, xmax, running) = (number(next()?)?, number(next()?)?, next()?);
-        if xid == self.xid || xid < xmin {
-            return Ok(true);
-        }
-        let running = running.split(',').filter(|text| !text.is_empty());
-        let running = running.map(number).collect::<Result<Vec<_>>>()?;
-        Ok(xid < xmax && !running.contains(&xid))
+    #[must_use]
+    pub fn knows_of(&self, xid: u64) -> bool {
+        xid == self.xid || self.snapshot.sees(xid)
+    }
+
+    /// Whether it knows of all transactions up to one, that one included.
+    #[must_use]
+    pub fn knows_of_all_until(&self, last: u64) -> bool {
+        let others = self.snapshot.unseen().find(|xid| *xid != self.xid);
+        others.is_none_or(|first| first > last)
     }
 }
 
@@ -130,7 +124,7 @@ impl ChangeReader {
             }
             let change = Change {
                 xid: number(xid)?,
-                snapshot: snapshot.clone(),
+                snapshot: Visible::parse(snapshot).map_err(|error| broken().because(error))?,
                 queries: queries.clone(),
                 spreads: spreads == "true",
                 ..Change::default()
@@ -231,11 +225,26 @@ mod tests {
 
     #[test]
     fn a_change_knows_of_what_its_snapshot_sees() {
-        let change = Change { xid: 12, snapshot: "10:14:11,13".to_owned(), ..Change::default() };
-        let known: Vec<u64> = (8..16).filter(|xid| change.knows_of(*xid).unwrap()).collect();
-        assert_eq!(known, [8, 9, 10, 12]);
-        let change = Change { snapshot: "10:x:".to_owned(), ..change };
-        assert!(change.knows_of(11).is_err());
+        let change = |xid, snapshot: &str| {
+            let snapshot = Visible::parse(snapshot).unwrap();
+            Change { xid, snapshot, ..Change::default() }
+        };
+        let known =
+            |change: &Change| -> Vec<u64> { (8..18).filter(|xid| change.knows_of(*xid)).collect() };
+        let all_until = |change: &Change| -> Vec<u64> {
+            (8..18).take_while(|xid| change.knows_of_all_until(*xid)).collect()
+        };
+        for (xid, snapshot, of, of_all) in [
+            (12, "10:14:11,13", vec![8, 9, 10, 12], vec![8, 9, 10]),
+            (10, "10:14:12", vec![8, 9, 10, 11, 13], vec![8, 9, 10, 11]),
+            (12, "12:12:", vec![8, 9, 10, 11, 12], vec![8, 9, 10, 11, 12]),
+            (14, "12:12:", vec![8, 9, 10, 11, 14], vec![8, 9, 10, 11]),
+            (11, "11:14:", vec![8, 9, 10, 11, 12, 13], vec![8, 9, 10, 11, 12, 13]),
+        ] {
+            let change = change(xid, snapshot);
+            assert_eq!(known(&change), of, "{xid} in {snapshot}");
+            assert_eq!(all_until(&change), of_all, "{xid} in {snapshot}");
+        }
     }
 
     #[test]
@@ -266,6 +275,7 @@ mod tests {
             &["{touched,pg_class,1}"][..],
             &["{begin,1,740,739:741:,abc,true}", "{end,1}"],
             &["{begin,1,x,739:741:,abc,true}"],
+            &["{begin,1,740,739:x:,abc,true}"],
             &["{begin,2,740,739:741:,abc,true}"],
             &["{failed,55P03}"],
             &["{}"],

@@ -10,6 +10,7 @@ mod lock;
 mod privileges;
 mod rewritten;
 mod standby;
+mod visible;
 
 use super::settings::Settings;
 use super::{Session, WireSession, literal};
@@ -17,6 +18,7 @@ use crate::{Error, ErrorKind, Result};
 use standby::Held;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+pub use visible::Visible;
 
 /// What pg_dump sets as well, and a little more: the text of a value must be the same
 /// whatever the role's own settings are, timeouts must not end a long read, and a row
@@ -236,11 +238,10 @@ impl Snapshot {
     /// # Errors
     /// [`ErrorKind::Server`] when the server's snapshot is in a form that is not known.
     pub fn least_running(&self) -> Result<u64> {
-        let xmin = self.seen.xids.split(':').next().and_then(|xmin| xmin.parse().ok());
-        xmin.ok_or_else(|| {
-            let message = format!("server took a snapshot \"{:.100}\"", self.seen.xids);
-            Error::new(ErrorKind::Server, message)
-        })
+        let visible = Visible::parse(&self.seen.xids).map_err(|error| {
+            Error::new(ErrorKind::Server, "server took a snapshot that is none").because(error)
+        })?;
+        Ok(visible.least_running())
     }
 
     /// Of a standby with transactions in progress: the position in the WAL up to which exactly it

@@ -4,8 +4,8 @@
 use crate::{Error, ErrorKind, Result};
 
 /// The transactions that a snapshot sees as ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Visible {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Visible {
     /// All before this had ended.
     xmin: u64,
     /// All from this on had not.
@@ -19,7 +19,7 @@ impl Visible {
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`] when it is none.
-    pub(super) fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let damaged = || Error::new(ErrorKind::Damaged, format!("\"{text:.100}\" is no snapshot"));
         let mut parts = text.split(':');
         let mut number = || parts.next().and_then(|part| part.parse().ok()).ok_or_else(damaged);
@@ -36,17 +36,22 @@ impl Visible {
     }
 
     /// Whether a transaction had ended.
-    pub(super) fn sees(&self, xid: u64) -> bool {
+    pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
+    /// Those that had not, ascending, without end.
+    pub fn unseen(&self) -> impl Iterator<Item = u64> + '_ {
+        self.running.iter().copied().chain(self.xmax..)
+    }
+
     /// All transactions before this one had ended.
-    pub(super) fn least_running(&self) -> u64 {
+    pub fn least_running(&self) -> u64 {
         self.xmin
     }
 
     /// Whether this sees every transaction that `earlier` sees.
-    pub(super) fn sees_all_of(&self, earlier: &Self) -> bool {
+    pub fn sees_all_of(&self, earlier: &Self) -> bool {
         let unseen_here = self.running.iter().all(|xid| !earlier.sees(*xid));
         // What this does not see for its number alone, the earlier must not see either.
         let beyond = (self.xmax..earlier.xmax).take(earlier.running.len() + 1);
