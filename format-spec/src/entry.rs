@@ -298,6 +298,25 @@ pub struct Entry {
     /// [`Entry::create`] says nothing of it, so that a restore can leave it out.
     #[n(13)]
     pub storage: Option<Storage>,
+    /// How a primary key or unique constraint is made in two steps, with the same outcome as
+    /// [`Entry::create`]; only for [`Kind::Constraint`].
+    #[n(14)]
+    pub by_index: Option<ByIndex>,
+}
+
+/// A primary key or unique constraint made of an index that is there: it can be built while other
+/// indexes of the table are, which the constraint as a whole cannot.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ByIndex {
+    /// SQL that builds the unique index, one statement ended by `;`. Like the SQL of an index it
+    /// says nothing of [`Entry::storage`].
+    #[n(1)]
+    pub index: String,
+    /// SQL that makes the index the constraint, and what else [`Entry::create`] has; complete
+    /// statements each ended by `;`.
+    #[n(2)]
+    pub constraint: String,
 }
 
 /// Where and how the server keeps a relation or index.

@@ -5,7 +5,7 @@
 
 use pgkeep_format::config::{Config, FormerWriter, StoreFacts, Writer};
 use pgkeep_format::entry::{
-    Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section, Storage,
+    ByIndex, Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section, Storage,
 };
 use pgkeep_format::frame::{self, Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{
@@ -285,7 +285,9 @@ fn entry() -> impl Strategy<Value = Entry> {
     let links = (vec(any::<u32>(), 0..4), option::of(any::<u32>()));
     let storage = (option::of(".*"), option::of(".*"))
         .prop_map(|(tablespace, access_method)| Storage { tablespace, access_method });
-    let facts = (option::of(".*"), option::of(vec(any::<u32>(), 0..4)), option::of(storage));
+    let by_index = (".*", ".*").prop_map(|(index, constraint)| ByIndex { index, constraint });
+    let large_objects = option::of(vec(any::<u32>(), 0..4));
+    let facts = (option::of(".*"), large_objects, option::of(storage), option::of(by_index));
     (kind(), section, texts, links, option::of(relation()), option::of(data()), facts).prop_map(
         |(
             kind,
@@ -294,7 +296,7 @@ fn entry() -> impl Strategy<Value = Entry> {
             (depends_on, belongs_to),
             relation,
             data,
-            (owner, large_objects, storage),
+            (owner, large_objects, storage, by_index),
         )| {
             Entry {
                 kind,
@@ -310,6 +312,7 @@ fn entry() -> impl Strategy<Value = Entry> {
                 owner,
                 large_objects,
                 storage,
+                by_index,
             }
         },
     )

@@ -5,7 +5,9 @@
 
 use minicbor::data::Type;
 use pgkeep_format::change::{self, Action, Change, OldRow};
-use pgkeep_format::entry::{Column, Data, Entry, Kind, Relation, RowEncoding, Section, Storage};
+use pgkeep_format::entry::{
+    ByIndex, Column, Data, Entry, Kind, Relation, RowEncoding, Section, Storage,
+};
 use pgkeep_format::frame::{self, Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{
     BackupId, ChunkId, KeyId, ObjectDigest, ObjectId, PackId, RepositoryId, SeriesId, VerifyKey,
@@ -591,6 +593,7 @@ fn entries_have_the_keys_of_the_tables() {
         parents: vec![],
     };
     let storage = Storage { tablespace: Some("t".into()), access_method: Some("a".into()) };
+    let by_index = ByIndex { index: "CREATE".into(), constraint: "ALTER".into() };
     let data = Data {
         stream: 1,
         encoding: RowEncoding::CopyText,
@@ -605,6 +608,7 @@ fn entries_have_the_keys_of_the_tables() {
     check_keys("Relation", &relation);
     check_keys("Data", &data);
     check_keys("Storage", &storage);
+    check_keys("ByIndex", &by_index);
     check_keys(
         "Entry",
         &Entry {
@@ -621,6 +625,7 @@ fn entries_have_the_keys_of_the_tables() {
             owner: Some("o".into()),
             large_objects: Some(vec![]),
             storage: Some(storage),
+            by_index: Some(by_index),
         },
     );
 }

@@ -608,7 +608,7 @@ def entries(cases):
     what = "entry"
     base = {1: "SCHEMA", 2: 0, 4: "app", 5: "CREATE SCHEMA app;\n", 7: []}
     nothing = {"schema": None, "drop": None, "belongs_to": None, "relation": None, "data": None, "owner": None,
-               "large_objects": None, "storage": None}
+               "large_objects": None, "storage": None, "by_index": None}
     plain = {"kind": "SCHEMA", "section": 0, "name": "app", "create": "CREATE SCHEMA app;\n", "depends_on": []}
     cases.good(what, "no-optional-field", cbor(base), nothing | plain)
     table = {1: "TABLE", 2: 0, 3: 'od"d', 4: "héron\n", 5: "CREATE TABLE …;", 6: "DROP TABLE …;", 7: [0, 3], 8: 0,
@@ -631,7 +631,12 @@ def entries(cases):
             "kind": "TABLE DATA", "section": 1, "name": "t", "create": "", "depends_on": [1], "belongs_to": 1,
             "data": {"stream": 7, "encoding": code, "columns": columns, "rows": HUGE, "bytes": 0, "types": types}})
     cases.good(what, "unknown-kind-is-kept", cbor(base | {1: "PROPERTY GRAPH"}), nothing | plain | {"kind": "PROPERTY GRAPH"})
-    cases.good(what, "unknown-key-is-passed-over", cbor(base | {14: "later"}), nothing | plain, again=False)
+    key = {1: "CONSTRAINT", 2: 2, 4: "t t_pkey", 5: "ALTER TABLE …;", 7: [0], 8: 0, 14: {1: "CREATE UNIQUE INDEX …;", 2: "ALTER TABLE …;"}}
+    cases.good(what, "a-key-in-two-steps", cbor(key), nothing | {
+        "kind": "CONSTRAINT", "section": 2, "name": "t t_pkey", "create": "ALTER TABLE …;", "depends_on": [0], "belongs_to": 0,
+        "by_index": {"index": "CREATE UNIQUE INDEX …;", "constraint": "ALTER TABLE …;"}})
+    cases.bad(what, "a-key-without-its-second-step", cbor(key | {14: {1: "CREATE UNIQUE INDEX …;"}}), "invalid")
+    cases.good(what, "unknown-key-is-passed-over", cbor(base | {99: "later"}), nothing | plain, again=False)
     cases.bad(what, "section-3-is-not-known", cbor(base | {2: 3}), "invalid")
     cases.bad(what, "encoding-4-is-not-known", cbor(rows | {10: rows[10] | {2: 4}}), "invalid")
     cases.bad(what, "type-above-32-bits", cbor(rows | {10: rows[10] | {8: [1 << 32]}}), "invalid")

@@ -229,6 +229,7 @@ fn entries() -> Vec<Entry> {
         owner: None,
         large_objects: None,
         storage: None,
+        by_index: None,
     };
     let column = Column {
         name: "id".to_owned(),

@@ -24,6 +24,7 @@ mod globals;
 mod history;
 mod hostile_names;
 mod hostile_rows;
+mod indexes;
 mod interruption;
 mod keeping;
 mod kinds;

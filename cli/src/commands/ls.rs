@@ -160,6 +160,7 @@ mod tests {
             owner: None,
             large_objects: None,
             storage: None,
+            by_index: None,
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::{Aspect, Selection};
 use crate::postgres::{identifier, literal, qualified};
-use pgkeep_format::entry::{Entry, Storage};
+use pgkeep_format::entry::{ByIndex, Entry, Storage};
 use std::borrow::Cow;
 
 /// Forgets of the entries' storage what `selection` is without.
@@ -29,7 +29,17 @@ pub fn forget_storage(entries: &mut [Entry], selection: &Selection) {
 /// also when it fails.
 #[must_use]
 pub fn creation(entry: &Entry) -> Cow<'_, str> {
-    let Some(storage) = &entry.storage else { return Cow::Borrowed(&entry.create) };
+    with_storage(entry, &entry.create)
+}
+
+/// The SQL that builds the index of a constraint with the storage of `entry`; see [`creation`].
+#[must_use]
+pub fn creation_of_index<'a>(entry: &Entry, by_index: &'a ByIndex) -> Cow<'a, str> {
+    with_storage(entry, &by_index.index)
+}
+
+fn with_storage<'a>(entry: &Entry, create: &'a str) -> Cow<'a, str> {
+    let Some(storage) = &entry.storage else { return Cow::Borrowed(create) };
     let (mut before, mut after) = (String::new(), String::new());
     if let Some(name) = &storage.tablespace {
         before += &format!("SET default_tablespace = {};\n", literal(name));
@@ -47,5 +57,5 @@ pub fn creation(entry: &Entry) -> Cow<'_, str> {
             after += "SET default_table_access_method = heap;\n";
         }
     }
-    Cow::Owned(format!("{before}{}\n{after}", entry.create.trim_end()))
+    Cow::Owned(format!("{before}{}\n{after}", create.trim_end()))
 }

@@ -1,6 +1,6 @@
 //! An entry in the making: still named by its catalog address, not yet ordered.
 
-use pgkeep_format::entry::{Kind, Relation, Section, Storage};
+use pgkeep_format::entry::{ByIndex, Kind, Relation, Section, Storage};
 
 /// Names an object in the server's catalogs as `pg_depend` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,8 @@ pub struct Draft {
     pub rows: Option<Rows>,
     /// Where and how the server keeps it.
     pub storage: Storage,
+    /// How a constraint is made of an index that is there.
+    pub by_index: Option<ByIndex>,
     /// The tables that it inherits from or is a partition of.
     pub parents: Vec<Address>,
 }
@@ -101,6 +103,7 @@ impl Draft {
             relation: None,
             rows: None,
             storage: Storage::default(),
+            by_index: None,
             parents: Vec::new(),
         }
     }

@@ -99,6 +99,7 @@ mod tests {
             owner: None,
             large_objects: None,
             storage: None,
+            by_index: None,
         };
         let entries = [
             entry(Kind::Table, "jobs", None, Some("DROP TABLE \"app\".\"jobs\";")),

@@ -27,7 +27,7 @@ mod source;
 mod table_locks;
 mod tables_below;
 
-pub use creation::{creation, forget_storage};
+pub use creation::{creation, creation_of_index, forget_storage};
 pub use database::DatabaseFacts;
 pub use draft::{Address, Body, Draft, Element, Layout, Part, Privileges, Rows};
 pub use drops::drops;

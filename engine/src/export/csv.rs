@@ -193,6 +193,7 @@ mod tests {
                 owner: None,
                 large_objects: None,
                 storage: None,
+                by_index: None,
             };
             file_name(7, &entry)
         };

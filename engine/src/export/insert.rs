@@ -273,6 +273,7 @@ mod tests {
             owner: None,
             large_objects: None,
             storage: None,
+            by_index: None,
         }
     }
 

@@ -205,6 +205,7 @@ fn entry(rows: &[&[u8]]) -> Entry {
         owner: None,
         large_objects: None,
         storage: None,
+        by_index: None,
     }
 }
 

@@ -20,6 +20,7 @@ mod load;
 mod managed;
 mod names;
 mod needs;
+mod parallel;
 mod passing;
 mod plan;
 mod privileges;

@@ -7,6 +7,9 @@ use crate::catalog::{TablesBelow, Turn, table_locks, turn};
 use pgkeep_format::entry::{Entry, EntryKind, Kind, Section};
 use std::collections::{BTreeSet, HashMap};
 
+/// The index of fewer bytes of rows is built in less time than another statement is worth.
+const SPLIT_BYTES: u64 = 4 << 20;
+
 /// The order of a restore. Positions are those of the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -24,11 +27,24 @@ pub(super) struct Plan {
     pub(super) last: Vec<usize>,
 }
 
+/// What a step does of its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    Whole,
+    /// Builds the index of a constraint: others of the table may be built meanwhile.
+    Index,
+    /// Makes that index the constraint.
+    Constraint,
+}
+
 /// An entry restored beside others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
     /// The entry.
     pub(super) entry: usize,
+    /// What it does of it.
+    pub(super) part: Part,
     /// Steps, by their place in [`Plan::beside`], that must be done first.
     pub(super) waits_for: Vec<usize>,
     /// Tables that the server locks for it: the table's entry, and whether nobody else may
@@ -82,7 +98,8 @@ impl Plan {
         entries: &[Entry],
         counts: impl Fn(usize) -> bool,
     ) -> Vec<(String, String)> {
-        let beside = self.beside.iter().map(|step| step.entry);
+        let beside = self.beside.iter().filter(|step| step.part != Part::Index);
+        let beside = beside.map(|step| step.entry);
         let after = self.after.iter().chain(&self.statistics).chain(&self.last).copied();
         let all = self.definitions().chain(beside).chain(after);
         all.filter(|at| counts(*at))
@@ -122,15 +139,21 @@ pub(super) fn is_of_tables(entry: &Entry) -> bool {
 
 /// Entries as steps, each after those of them that it needs.
 pub(super) fn steps(entries: &[Entry], positions: &[usize]) -> Vec<Step> {
-    let place: HashMap<usize, usize> =
-        positions.iter().enumerate().map(|(place, position)| (*position, place)).collect();
     let (tables, below) = (Tables::new(entries, positions), TablesBelow::new(entries));
-    positions
+    let parts = parts(entries, positions, &tables);
+    // Of an entry in two parts the second stands for it.
+    let place: HashMap<usize, usize> =
+        parts.iter().enumerate().map(|(place, (position, _))| (*position, place)).collect();
+    parts
         .iter()
-        .map(|position| {
+        .enumerate()
+        .map(|(number, (position, part))| {
             let entry = &entries[*position];
             let needs = entry.depends_on.iter().chain(&entry.belongs_to).map(|n| *n as usize);
-            let locks = table_locks(entries, entry, &below);
+            let mut locks = table_locks(entries, entry, &below);
+            if *part == Part::Index {
+                locks = entry.belongs_to.map(|table| (table as usize, false)).into_iter().collect();
+            }
             let mut waits_for: BTreeSet<usize> =
                 needs.clone().filter_map(|needed| place.get(&needed)).copied().collect();
             // What stands on a table after the rows waits for the rows.
@@ -140,14 +163,37 @@ pub(super) fn steps(entries: &[Entry], positions: &[usize]) -> Vec<Step> {
                 waits_for.extend(rows.filter_map(|rows| place.get(&rows)));
             }
             waits_for.remove(&place[position]);
-            Step {
-                entry: *position,
-                waits_for: waits_for.into_iter().collect(),
-                locks,
-                work: work(entry, tables.bytes(entries, *position)),
+            let mut work = work(entry, tables.bytes(entries, *position));
+            if *part == Part::Constraint {
+                waits_for.insert(number - 1);
+                work = 0;
             }
+            let waits_for = waits_for.into_iter().collect();
+            Step { entry: *position, part: *part, waits_for, locks, work }
         })
         .collect()
+}
+
+/// The steps that entries make. A constraint is two where its table has other indexes, which would
+/// have to wait for it, and rows enough for that to matter.
+fn parts(entries: &[Entry], positions: &[usize], tables: &Tables) -> Vec<(usize, Part)> {
+    let mut indexes: HashMap<u32, usize> = HashMap::new();
+    for entry in positions.iter().map(|position| &entries[*position]) {
+        if matches!(entry.kind, EntryKind::Known(Kind::Index | Kind::Constraint)) {
+            entry.belongs_to.into_iter().for_each(|table| *indexes.entry(table).or_default() += 1);
+        }
+    }
+    let is_alone = |entry: &Entry| entry.belongs_to.is_none_or(|table| indexes[&table] < 2);
+    let parts = positions.iter().flat_map(|position| {
+        let entry = &entries[*position];
+        let is_small = || tables.bytes(entries, *position) < SPLIT_BYTES;
+        if entry.by_index.is_none() || is_alone(entry) || is_small() {
+            vec![(*position, Part::Whole)]
+        } else {
+            vec![(*position, Part::Index), (*position, Part::Constraint)]
+        }
+    });
+    parts.collect()
 }
 
 /// Which entry holds the rows of which table.
@@ -194,7 +240,48 @@ fn work(entry: &Entry, bytes: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::restore::sample::{entry, part};
-    use pgkeep_format::entry::{Data, Relation, RowEncoding};
+    use pgkeep_format::entry::{ByIndex, Data, Relation, RowEncoding};
+
+    fn rows(name: &str, table: u32, bytes: u64) -> Entry {
+        let data = Data {
+            stream: 0,
+            encoding: RowEncoding::CopyText,
+            columns: Vec::new(),
+            rows: 1,
+            bytes,
+            table: None,
+            numbers: None,
+            types: None,
+        };
+        Entry { data: Some(data), ..part(Kind::TableData, name, table) }
+    }
+
+    #[test]
+    fn a_key_of_a_large_table_with_other_indexes_is_built_beside_them() {
+        let table = || Entry { relation: Some(Relation::default()), ..entry(Kind::Table, "t") };
+        let by_index = ByIndex { index: String::new(), constraint: String::new() };
+        let key = || Entry { by_index: Some(by_index.clone()), ..part(Kind::Constraint, "key", 0) };
+        let parts_with = |bytes, more: &[Entry]| {
+            let mut entries = vec![table(), rows("t", 0, bytes), key()];
+            entries.extend_from_slice(more);
+            let positions: Vec<usize> = (1..entries.len()).collect();
+            steps(&entries, &positions)
+        };
+        let index = || part(Kind::Index, "index", 0);
+        let kinds = |steps: &[Step]| steps.iter().map(|step| step.part).collect::<Vec<_>>();
+        assert_eq!(kinds(&parts_with(SPLIT_BYTES, &[])), [Part::Whole; 2]);
+        assert_eq!(kinds(&parts_with(SPLIT_BYTES - 1, &[index()])), [Part::Whole; 3]);
+
+        let depends_on = vec![2];
+        let refers = Entry { depends_on, ..part(Kind::ForeignKey, "refers", 0) };
+        let steps = parts_with(SPLIT_BYTES, &[index(), refers]);
+        let expected = [Part::Whole, Part::Index, Part::Constraint, Part::Whole, Part::Whole];
+        assert_eq!(kinds(&steps), expected);
+        assert_eq!((&steps[1].locks, &steps[3].locks), (&vec![(0, false)], &vec![(0, false)]));
+        assert_eq!((&steps[2].locks, steps[2].work), (&vec![(0, true)], 0));
+        assert_eq!((&steps[1].waits_for, &steps[2].waits_for), (&vec![0], &vec![0, 1]));
+        assert_eq!(steps[4].waits_for, [0, 2], "what refers to the key waits for all of it");
+    }
 
     #[test]
     fn what_alters_a_partitioned_table_waits_for_the_rows_of_all_partitions_and_has_them_alone() {
@@ -202,23 +289,11 @@ mod tests {
             let relation = Relation { parents: vec![parent], ..Relation::default() };
             Entry { relation: Some(relation), ..entry(Kind::Table, name) }
         };
-        let data = Data {
-            stream: 0,
-            encoding: RowEncoding::CopyText,
-            columns: Vec::new(),
-            rows: 1,
-            bytes: 1,
-            table: None,
-            numbers: None,
-            types: None,
-        };
-        let rows =
-            |name, table| Entry { data: Some(data.clone()), ..part(Kind::TableData, name, table) };
         let entries = [
             entry(Kind::Table, "root"),
             below("part", 0),
             below("part_of_part", 1),
-            rows("part_of_part", 2),
+            rows("part_of_part", 2, 1),
             part(Kind::Constraint, "check", 0),
             part(Kind::Index, "on_only_root", 0),
         ];

@@ -86,6 +86,7 @@ impl Order<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::plan::Part;
     use crate::restore::sample::{entry, on, part};
 
     #[test]
@@ -105,7 +106,13 @@ mod tests {
             key(1, 2),
             key(2, 1),
         ];
-        let step = |entry| Step { entry, waits_for: Vec::new(), locks: Vec::new(), work: 0 };
+        let step = |entry| Step {
+            entry,
+            part: Part::Whole,
+            waits_for: Vec::new(),
+            locks: Vec::new(),
+            work: 0,
+        };
         let mut steps = [step(3), step(4), step(5)];
         wait(&entries, &mut steps);
         let waits: Vec<_> = steps.iter().map(|step| step.waits_for.clone()).collect();

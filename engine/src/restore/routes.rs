@@ -120,6 +120,7 @@ fn partitioned_above(entries: &[Entry], table: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::plan::Part;
     use crate::restore::sample::{entry, part};
     use pgkeep_format::entry::{Data, Kind, Relation, RowEncoding};
 
@@ -153,7 +154,13 @@ mod tests {
             rows("two", 2),
             part(Kind::Index, "one_id", 1),
         ];
-        let step = |entry, waits_for| Step { entry, waits_for, locks: Vec::new(), work: 0 };
+        let step = |entry, waits_for| Step {
+            entry,
+            part: Part::Whole,
+            waits_for,
+            locks: Vec::new(),
+            work: 0,
+        };
         let mut steps = [step(3, Vec::new()), step(4, Vec::new()), step(5, vec![0])];
         let routes = Routes::new(&entries, &steps, |at| at == 0);
         assert_eq!(routes.of(&entries[3]), Some(0));

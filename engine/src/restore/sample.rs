@@ -24,6 +24,7 @@ pub(super) fn entry(kind: Kind, name: &str) -> Entry {
         owner: None,
         large_objects: None,
         storage: None,
+        by_index: None,
     }
 }
 

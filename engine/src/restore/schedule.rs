@@ -6,15 +6,17 @@ use super::Run;
 use super::failures::Failures;
 use super::load::Loader;
 use super::names::title;
-use super::plan::{Plan, Step};
+use super::parallel::{Processors, WORK_MIN, Workers};
+use super::plan::{Part, Plan, Step};
 use super::refusal::failed;
 use super::row_groups::Group;
 use super::sessions::Sessions;
-use crate::catalog::creation;
+use crate::catalog::{creation, creation_of_index};
 use crate::postgres::WireSession;
 use crate::progress::{Event, Progress};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::Entry;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
@@ -64,6 +66,7 @@ async fn run_all(
         sessions: run.sessions.clone(),
         failures: run.failures.clone(),
         state: Mutex::new(State::new(&steps, groups)?),
+        processors: Mutex::new(Processors::of(run.sessions.settings())),
         steps,
         changed: Notify::new(),
         loader,
@@ -73,7 +76,7 @@ async fn run_all(
     let mut workers = JoinSet::new();
     for _ in 0..jobs.min(shared.workers()) {
         let wire = run.sessions.take().await?;
-        workers.spawn(shared.clone().work(wire));
+        workers.spawn(shared.clone().work(Worker { wire, workers: Workers::default() }));
     }
     while let Some(ended) = workers.join_next().await {
         ended.map_err(|error| {
@@ -89,6 +92,7 @@ struct Shared {
     failures: Arc<Failures>,
     steps: Vec<Step>,
     state: Mutex<State>,
+    processors: Mutex<Processors>,
     changed: Notify,
     /// Absent where no step brings rows.
     loader: Option<Loader>,
@@ -110,6 +114,12 @@ struct State {
     groups: HashMap<usize, (Vec<Group>, usize)>,
     loaded: HashMap<usize, u64>,
     undone: usize,
+}
+
+/// A connection at work.
+struct Worker {
+    wire: WireSession,
+    workers: Workers,
 }
 
 /// What a worker does next.
@@ -231,7 +241,7 @@ impl Shared {
         if work < WORK_FOR_ONE && units < STEPS_FOR_ONE { 1 } else { units }
     }
 
-    async fn work(self: Arc<Self>, mut wire: WireSession) -> Result<()> {
+    async fn work(self: Arc<Self>, mut worker: Worker) -> Result<()> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -242,10 +252,9 @@ impl Shared {
                 (state.take(&self.steps), state.undone)
             };
             match task {
-                Some(Task::Statement(number)) => self.restore(&mut wire, number).await?,
-                Some(Task::Load(number, group)) => self.load(&mut wire, number, group).await?,
+                Some(task) => self.perform(&mut worker, task).await?,
                 None if undone == 0 => {
-                    self.sessions.put(wire);
+                    self.sessions.put(worker.wire);
                     return Ok(());
                 }
                 None => changed.await,
@@ -254,11 +263,43 @@ impl Shared {
         }
     }
 
+    async fn perform(&self, worker: &mut Worker, task: Task) -> Result<()> {
+        self.processors().take();
+        match task {
+            Task::Statement(number) => {
+                let lent = self.lend(worker, number).await?;
+                self.restore(&mut worker.wire, number).await?;
+                self.processors().give(lent);
+            }
+            Task::Load(number, group) => self.load(&mut worker.wire, number, group).await?,
+        }
+        self.processors().give(1);
+        Ok(())
+    }
+
+    /// Lets a statement have the processors that are free; gives how many.
+    async fn lend(&self, worker: &mut Worker, number: usize) -> Result<usize> {
+        if self.steps[number].work < WORK_MIN || !self.processors().are_known() {
+            return Ok(0);
+        }
+        let most = worker.workers.most(&mut worker.wire).await?;
+        let lent = self.processors().lend(most);
+        worker.workers.tell(&mut worker.wire, lent).await?;
+        Ok(lent)
+    }
+
     async fn restore(&self, wire: &mut WireSession, number: usize) -> Result<()> {
         let at = self.steps[number].entry;
         let entry = &self.entries[at];
-        if !self.failures.skips(at) && !entry.create.is_empty() {
-            match self.sessions.execute(wire, &creation(entry)).await {
+        let sql = match (self.steps[number].part, &entry.by_index) {
+            (Part::Index, Some(by_index)) => creation_of_index(entry, by_index),
+            (Part::Constraint, Some(by_index)) => Cow::Borrowed(by_index.constraint.as_str()),
+            _ => creation(entry),
+        };
+        let is_half = self.steps[number].part == Part::Index;
+        if !self.failures.skips(at) && !sql.is_empty() {
+            match self.sessions.execute(wire, &sql).await {
+                Ok(()) if is_half => {}
                 Ok(()) => self.progress.event(Event::Step(title(&self.entries, at))),
                 Err(error) => self.failures.note(at, failed(&self.entries, at, error))?,
             }
@@ -298,6 +339,10 @@ impl Shared {
         Ok(())
     }
 
+    fn processors(&self) -> MutexGuard<'_, Processors> {
+        self.processors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -309,7 +354,13 @@ mod tests {
 
     #[test]
     fn rows_come_first_whose_indexes_take_longest() {
-        let step = |work, waits_for| Step { entry: 0, waits_for, locks: Vec::new(), work };
+        let step = |work, waits_for| Step {
+            entry: 0,
+            part: Part::Whole,
+            waits_for,
+            locks: Vec::new(),
+            work,
+        };
         let steps = [
             step(50, vec![]),
             step(40, vec![]),
@@ -329,7 +380,8 @@ mod tests {
 
     #[test]
     fn steps_in_a_circle_are_refused_and_not_waited_for() {
-        let step = |waits_for| Step { entry: 0, waits_for, locks: Vec::new(), work: 1 };
+        let step =
+            |waits_for| Step { entry: 0, part: Part::Whole, waits_for, locks: Vec::new(), work: 1 };
         let steps = [step(vec![1]), step(vec![0]), step(vec![])];
         let refused = State::new(&steps, HashMap::new()).err().unwrap();
         assert_eq!(refused.kind(), ErrorKind::Damaged);

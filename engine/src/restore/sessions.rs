@@ -52,6 +52,11 @@ impl Sessions {
         Self { settings, manner, rename, idle }
     }
 
+    /// How they reach the server.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// How many sessions may work side by side, of `jobs` that were asked for.
     pub(super) fn side_by_side(&self, jobs: usize) -> usize {
         // Under a schema's other name each statement is wrapped in renames, which exclude each

@@ -83,6 +83,7 @@ impl Globals {
             owner: None,
             large_objects: None,
             storage: None,
+            by_index: None,
         });
         position
     }

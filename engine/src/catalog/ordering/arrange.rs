@@ -176,6 +176,7 @@ fn entry(draft: &Draft, depends_on: Vec<u32>, belongs_to: Option<u32>) -> Entry 
         owner: draft.owner.clone(),
         large_objects: large_objects(draft),
         storage: Some(draft.storage.clone()).filter(|storage| *storage != Storage::default()),
+        by_index: draft.by_index.clone(),
     }
 }
 

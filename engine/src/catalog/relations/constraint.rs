@@ -4,12 +4,12 @@
 use crate::Result;
 use crate::catalog::context::Context;
 use crate::catalog::objects::schemas::USER_SCHEMA;
-use crate::catalog::relations::index::{self, Indexes};
+use crate::catalog::relations::index::{self, IndexFacts, Indexes};
 use crate::catalog::relations::relation::{RelationFacts, Relations, Relkind};
 use crate::catalog::source::Owner;
 use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier};
-use pgkeep_format::entry::{Kind, Section};
+use pgkeep_format::entry::{ByIndex, Kind, Section};
 use std::collections::HashMap;
 
 /// `pg_constraint.contype`.
@@ -49,6 +49,15 @@ impl ConstraintFacts {
     /// Its address.
     pub(in crate::catalog) fn address(&self) -> Address {
         Address::new("pg_constraint", self.oid)
+    }
+
+    /// When it is checked, as the end of its definition says it.
+    fn timing(&self) -> &'static str {
+        match (self.deferrable, self.deferred) {
+            (true, true) => " DEFERRABLE INITIALLY DEFERRED",
+            (true, false) => " DEFERRABLE",
+            (false, _) => "",
+        }
     }
 
     /// What COMMENT calls it.
@@ -159,11 +168,7 @@ fn by_index(
     if let Some(options) = index.and_then(|index| index.options.as_ref())
         && constraint.contype != Contype::Exclusion
     {
-        let timing = match (constraint.deferrable, constraint.deferred) {
-            (true, true) => " DEFERRABLE INITIALLY DEFERRED",
-            (true, false) => " DEFERRABLE",
-            (false, _) => "",
-        };
+        let timing = constraint.timing();
         if let Some(stem) = definition.strip_suffix(timing) {
             definition = format!("{stem} WITH ({options}){timing}");
         }
@@ -186,14 +191,46 @@ fn by_index(
     }
     draft.body = match index {
         Some(index) => {
+            let statements = index::statements(context, relation, index);
             draft.inner_targets.push((index.address(), index.target()));
             draft.storage = index.storage();
-            format!("{create}{}", index::statements(context, relation, index))
+            draft.by_index = of_an_index(relation, constraint, index, &statements);
+            format!("{create}{statements}")
         }
         None => create,
     }
     .into();
     draft
+}
+
+/// The constraint in two steps, where the server can: not of a partitioned table, and not of ranges
+/// that may not overlap, whose index is no B-tree.
+/// <https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX>
+fn of_an_index(
+    relation: &RelationFacts,
+    constraint: &ConstraintFacts,
+    index: &IndexFacts,
+    statements: &str,
+) -> Option<ByIndex> {
+    let word = match constraint.contype {
+        Contype::PrimaryKey => "PRIMARY KEY",
+        Contype::Unique => "UNIQUE",
+        _ => return None,
+    };
+    let without_overlaps = constraint.definition.contains(" WITHOUT OVERLAPS)");
+    if relation.relkind != Relkind::Table || without_overlaps {
+        return None;
+    }
+    let name = identifier(&constraint.name);
+    Some(ByIndex {
+        index: format!("{};\n", index.definition),
+        constraint: format!(
+            "ALTER TABLE ONLY {}\n    ADD CONSTRAINT {name} {word} USING INDEX {}{};\n{statements}",
+            relation.qualified(),
+            identifier(&index.name),
+            constraint.timing()
+        ),
+    })
 }
 
 fn foreign_key(relation: &RelationFacts, constraint: &ConstraintFacts, indexes: &Indexes) -> Draft {

@@ -22,7 +22,7 @@ pub(in crate::catalog) struct IndexFacts {
     valid: bool,
     clustered: bool,
     replica_identity: bool,
-    definition: String,
+    pub(in crate::catalog) definition: String,
     /// `name='value', …`.
     pub(in crate::catalog) options: Option<String>,
     tablespace: Option<String>,

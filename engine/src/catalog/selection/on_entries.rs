@@ -343,6 +343,7 @@ mod tests {
             owner: None,
             large_objects: None,
             storage: None,
+            by_index: None,
         }
     }
 

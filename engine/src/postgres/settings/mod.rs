@@ -232,6 +232,12 @@ impl Settings {
         })
     }
 
+    /// Whether the server is on this machine for certain: it is reached by a Unix socket.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.hosts.iter().all(|host| !matches!(host.address, Address::Tcp { .. }))
+    }
+
     /// The same settings for the one host that answered, so that all connections of a run
     /// reach the same server.
     pub(super) fn pinned(&self, host: Host) -> Self {
