@@ -172,7 +172,7 @@ fn of_database(catalog: &Catalog, entry: &Entry) -> bool {
 
 /// An entry without the one OID that it may have: changes name their table by it.
 fn without_table(entry: &Entry) -> Entry {
-    let data = entry.data.clone().map(|data| Data { table: None, ..data });
+    let data = entry.data.clone().map(|data| Box::new(Data { table: None, ..*data }));
     Entry { data, ..entry.clone() }
 }
 

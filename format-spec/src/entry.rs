@@ -247,7 +247,7 @@ pub enum Section {
     PostData,
 }
 
-/// One catalog object.
+/// One catalog object. What few of them have is boxed: a backup may have hundreds of thousands.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Entry {
@@ -282,10 +282,10 @@ pub struct Entry {
     pub belongs_to: Option<u32>,
     /// The relation's columns as data; only for relations.
     #[n(9)]
-    pub relation: Option<Relation>,
+    pub relation: Option<Box<Relation>>,
     /// The rows; only for [`Kind::TableData`] and [`Kind::LargeObjectData`].
     #[n(10)]
-    pub data: Option<Data>,
+    pub data: Option<Box<Data>>,
     /// The role that owns it, unquoted, where it has an owner that can be set. A
     /// [`Kind::Owner`] entry holds the SQL that sets it.
     #[n(11)]
@@ -297,11 +297,11 @@ pub struct Entry {
     /// Where and how the server keeps it, where that is not the default: the SQL of
     /// [`Entry::create`] says nothing of it, so that a restore can leave it out.
     #[n(13)]
-    pub storage: Option<Storage>,
+    pub storage: Option<Box<Storage>>,
     /// How a primary key or unique constraint is made in two steps, with the same outcome as
     /// [`Entry::create`]; only for [`Kind::Constraint`].
     #[n(14)]
-    pub by_index: Option<ByIndex>,
+    pub by_index: Option<Box<ByIndex>>,
 }
 
 /// A primary key or unique constraint made of an index that is there: it can be built while other

@@ -287,35 +287,49 @@ fn entry() -> impl Strategy<Value = Entry> {
         .prop_map(|(tablespace, access_method)| Storage { tablespace, access_method });
     let by_index = (".*", ".*").prop_map(|(index, constraint)| ByIndex { index, constraint });
     let large_objects = option::of(vec(any::<u32>(), 0..4));
-    let facts = (option::of(".*"), large_objects, option::of(storage), option::of(by_index));
-    (kind(), section, texts, links, option::of(relation()), option::of(data()), facts).prop_map(
-        |(
-            kind,
-            section,
-            (schema, name, create, drop),
-            (depends_on, belongs_to),
-            relation,
-            data,
-            (owner, large_objects, storage, by_index),
-        )| {
-            Entry {
+    let facts = (
+        option::of(".*"),
+        large_objects,
+        option::of(storage.prop_map(Box::new)),
+        option::of(by_index.prop_map(Box::new)),
+    );
+    (
+        kind(),
+        section,
+        texts,
+        links,
+        option::of(relation().prop_map(Box::new)),
+        option::of(data().prop_map(Box::new)),
+        facts,
+    )
+        .prop_map(
+            |(
                 kind,
                 section,
-                schema,
-                name,
-                create,
-                drop,
-                depends_on,
-                belongs_to,
+                (schema, name, create, drop),
+                (depends_on, belongs_to),
                 relation,
                 data,
-                owner,
-                large_objects,
-                storage,
-                by_index,
-            }
-        },
-    )
+                (owner, large_objects, storage, by_index),
+            )| {
+                Entry {
+                    kind,
+                    section,
+                    schema,
+                    name,
+                    create,
+                    drop,
+                    depends_on,
+                    belongs_to,
+                    relation,
+                    data,
+                    owner,
+                    large_objects,
+                    storage,
+                    by_index,
+                }
+            },
+        )
 }
 
 fn object_name() -> impl Strategy<Value = ObjectName> {

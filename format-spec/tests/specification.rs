@@ -620,12 +620,12 @@ fn entries_have_the_keys_of_the_tables() {
             drop: Some("DROP".into()),
             depends_on: vec![],
             belongs_to: Some(0),
-            relation: Some(relation),
-            data: Some(data),
+            relation: Some(relation.into()),
+            data: Some(data.into()),
             owner: Some("o".into()),
             large_objects: Some(vec![]),
-            storage: Some(storage),
-            by_index: Some(by_index),
+            storage: Some(storage.into()),
+            by_index: Some(by_index.into()),
         },
     );
 }

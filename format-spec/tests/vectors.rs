@@ -369,7 +369,7 @@ fn entry(input: &[u8]) -> Found {
     let value = json!({"kind": found.kind.as_str(), "section": found.section as u8,
         "schema": found.schema, "name": found.name, "create": found.create,
         "drop": found.drop, "depends_on": found.depends_on, "belongs_to": found.belongs_to,
-        "relation": relation, "data": found.data.as_ref().map(data), "owner": found.owner,
+        "relation": relation, "data": found.data.as_deref().map(data), "owner": found.owner,
         "large_objects": found.large_objects, "storage": storage,
         "by_index": by_index});
     Ok((value, cbor::encode(&found)))

@@ -249,12 +249,12 @@ fn entries() -> Vec<Entry> {
     let mut table =
         entry(Kind::Table.into(), Section::PreData, "CREATE TABLE public.jobs (id bigint);");
     table.drop = Some("DROP TABLE public.jobs;".to_owned());
-    table.relation = Some(relation);
+    table.relation = Some(relation.into());
     let mut rows = entry(Kind::TableData.into(), Section::Data, "");
     rows.depends_on = vec![0];
     rows.belongs_to = Some(0);
     let columns = vec!["id".to_owned()];
-    rows.data = Some(Data {
+    rows.data = Some(Box::new(Data {
         stream: 1,
         encoding: RowEncoding::CopyText,
         columns,
@@ -263,7 +263,7 @@ fn entries() -> Vec<Entry> {
         table: None,
         numbers: None,
         types: None,
-    });
+    }));
     let later = entry(EntryKind::Other("A LATER KIND".to_owned()), Section::PostData, "SELECT 1;");
     vec![table, rows, later]
 }

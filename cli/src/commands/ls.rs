@@ -156,7 +156,7 @@ mod tests {
             depends_on: Vec::new(),
             belongs_to,
             relation: None,
-            data,
+            data: data.map(Box::new),
             owner: None,
             large_objects: None,
             storage: None,

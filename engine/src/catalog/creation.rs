@@ -17,7 +17,7 @@ pub fn forget_storage(entries: &mut [Entry], selection: &Selection) {
         if selection.is_without(Aspect::AccessMethods) {
             storage.access_method = None;
         }
-        if *storage == Storage::default() {
+        if **storage == Storage::default() {
             entry.storage = None;
         }
     }

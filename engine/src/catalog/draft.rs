@@ -70,13 +70,13 @@ pub struct Draft {
     /// What must be there first, beyond what `pg_depend` says.
     pub depends_on: Vec<Address>,
     /// The relation's shape.
-    pub relation: Option<Relation>,
+    pub relation: Option<Box<Relation>>,
     /// Where its rows come from; only for the kinds that have rows.
-    pub rows: Option<Rows>,
+    pub rows: Option<Box<Rows>>,
     /// Where and how the server keeps it.
     pub storage: Storage,
     /// How a constraint is made of an index that is there.
-    pub by_index: Option<ByIndex>,
+    pub by_index: Option<Box<ByIndex>>,
     /// The tables that it inherits from or is a partition of.
     pub parents: Vec<Address>,
 }
@@ -96,7 +96,7 @@ impl Draft {
             inner_targets: Vec::new(),
             owner: None,
             privileges: Vec::new(),
-            body: Body::Whole(String::new()),
+            body: Body::default(),
             drop: None,
             belongs_to: None,
             depends_on: Vec::new(),
@@ -198,6 +198,12 @@ impl Body {
             _ => &[],
         };
         elements.iter().filter_map(|element| element.part.as_deref())
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Body::Whole(String::new())
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn write(export: &Export<'_>, output: ExportOutput) -> Result<E
     let tables = export.selected.iter().map(|at| (*at, &export.entries[*at]));
     let tables: Vec<(usize, &Entry, &Data)> = tables
         .filter(|(_, entry)| entry.kind == Kind::TableData)
-        .filter_map(|(at, entry)| Some((at, entry, entry.data.as_ref()?)))
+        .filter_map(|(at, entry)| Some((at, entry, entry.data.as_deref()?)))
         .collect();
     let encoding = &export.database.encoding;
     if encoding != SESSION_ENCODING {

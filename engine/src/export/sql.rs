@@ -213,7 +213,7 @@ impl Script<'_> {
 
     async fn inserts(&mut self, entry: &Entry, data: &Data, options: &InsertOptions) -> Result<()> {
         let encoding = &self.export.database.encoding;
-        let relation = self.export.whole_of(entry).and_then(|table| table.relation.as_ref());
+        let relation = self.export.whole_of(entry).and_then(|table| table.relation.as_deref());
         let mut inserts = Inserts::new(entry, data, relation, encoding, options);
         let output = &mut *self.output;
         self.export.for_each_chunk(entry, data, |plain| inserts.write(plain, output)).await?;

@@ -192,7 +192,7 @@ fn entry(rows: &[&[u8]]) -> Entry {
         depends_on: Vec::new(),
         belongs_to: None,
         relation: None,
-        data: Some(Data {
+        data: Some(Box::new(Data {
             stream: 0,
             encoding: RowEncoding::CopyText,
             columns: vec!["id".to_owned(), "name".to_owned()],
@@ -201,7 +201,7 @@ fn entry(rows: &[&[u8]]) -> Entry {
             table: None,
             numbers: None,
             types: None,
-        }),
+        })),
         owner: None,
         large_objects: None,
         storage: None,

@@ -80,7 +80,7 @@ fn bases(
     for data in entries.iter().filter_map(|entry| entry.data.as_ref()) {
         let Some(table) = data.table else { continue };
         let stream = backup.stream(data.stream)?.clone();
-        bases.insert(table, Base { data: data.clone(), stream, recovery: recovery.clone() });
+        bases.insert(table, Base { data: Data::clone(data), stream, recovery: recovery.clone() });
     }
     Ok(bases)
 }

@@ -218,7 +218,7 @@ impl Loader {
     }
 
     fn data(&self, position: usize) -> Result<&Data> {
-        let data = self.entries.get(position).and_then(|entry| entry.data.as_ref());
+        let data = self.entries.get(position).and_then(|entry| entry.data.as_deref());
         data.ok_or_else(|| Error::new(ErrorKind::Internal, "entry has no rows"))
     }
 

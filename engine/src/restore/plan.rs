@@ -253,14 +253,17 @@ mod tests {
             numbers: None,
             types: None,
         };
-        Entry { data: Some(data), ..part(Kind::TableData, name, table) }
+        Entry { data: Some(Box::new(data)), ..part(Kind::TableData, name, table) }
     }
 
     #[test]
     fn a_key_of_a_large_table_with_other_indexes_is_built_beside_them() {
-        let table = || Entry { relation: Some(Relation::default()), ..entry(Kind::Table, "t") };
+        let table = || Entry { relation: Some(Box::default()), ..entry(Kind::Table, "t") };
         let by_index = ByIndex { index: String::new(), constraint: String::new() };
-        let key = || Entry { by_index: Some(by_index.clone()), ..part(Kind::Constraint, "key", 0) };
+        let key = || Entry {
+            by_index: Some(by_index.clone().into()),
+            ..part(Kind::Constraint, "key", 0)
+        };
         let parts_with = |bytes, more: &[Entry]| {
             let mut entries = vec![table(), rows("t", 0, bytes), key()];
             entries.extend_from_slice(more);
@@ -287,7 +290,7 @@ mod tests {
     fn what_alters_a_partitioned_table_waits_for_the_rows_of_all_partitions_and_has_them_alone() {
         let below = |name, parent| {
             let relation = Relation { parents: vec![parent], ..Relation::default() };
-            Entry { relation: Some(relation), ..entry(Kind::Table, name) }
+            Entry { relation: Some(relation.into()), ..entry(Kind::Table, name) }
         };
         let entries = [
             entry(Kind::Table, "root"),

@@ -128,7 +128,7 @@ mod tests {
     fn rows_go_through_the_root_and_what_comes_after_waits_for_all_of_them() {
         let partition = |name, parent| {
             let relation = Relation { parents: vec![parent], ..Relation::default() };
-            Entry { relation: Some(relation), ..entry(Kind::Table, name) }
+            Entry { relation: Some(relation.into()), ..entry(Kind::Table, name) }
         };
         let rows = |name, table| {
             let encoding = RowEncoding::CopyText;
@@ -142,10 +142,10 @@ mod tests {
                 numbers: None,
                 types: None,
             };
-            Entry { data: Some(data), ..part(Kind::TableData, name, table) }
+            Entry { data: Some(data.into()), ..part(Kind::TableData, name, table) }
         };
         let mut root = entry(Kind::Table, "root");
-        root.relation = Some(Relation { partitioned: true, ..Relation::default() });
+        root.relation = Some(Relation { partitioned: true, ..Relation::default() }.into());
         let entries = [
             root,
             partition("one", 0),

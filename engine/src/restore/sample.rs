@@ -1,6 +1,6 @@
 //! Entries for the tests of this folder, in schema `app`.
 
-use pgkeep_format::entry::{Entry, Kind, Relation, Section};
+use pgkeep_format::entry::{Entry, Kind, Section};
 
 /// An entry that stands alone.
 pub(super) fn entry(kind: Kind, name: &str) -> Entry {
@@ -19,7 +19,7 @@ pub(super) fn entry(kind: Kind, name: &str) -> Entry {
         drop: Some(format!("DROP {name};")),
         depends_on: Vec::new(),
         belongs_to: None,
-        relation: is_relation.then(Relation::default),
+        relation: is_relation.then(Box::default),
         data: None,
         owner: None,
         large_objects: None,

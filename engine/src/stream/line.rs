@@ -10,14 +10,16 @@ use super::begin::Source;
 use super::builder::{Facts, SegmentBuilder, Storage};
 use super::copies::{Copies, Done};
 use super::join::{JoinPoints, Place};
+use super::lag::LagWarning;
 use super::receive::{LargeTransaction, Received, Receiver};
 use super::run::{Streamer, storage};
+use super::said::Said;
 use super::watch::{Sample, Watch};
 use crate::catalog::read_image;
 use crate::postgres::{Replicated, Snapshot, SnapshotOptions, WalSent};
 use crate::progress::{Event, Interrupt};
 use crate::{Error, ErrorKind, Lsn, Result, clock};
-use pgkeep_format::segment::{ClearPart, SealedPart, SequenceState};
+use pgkeep_format::segment::{ClearPart, SealedPart};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -35,13 +37,6 @@ const SEGMENTS_AHEAD: usize = 4;
 /// How often the server is asked how far it is, by a stream that is to end there; else once for
 /// each segment.
 const LOOK_WHEN_ENDING: Duration = Duration::from_millis(200);
-
-/// Of so many segments one says where sequences stand even if that has not changed: who looks for
-/// it reads no more.
-const SAMPLE_SEGMENTS: u32 = 64;
-
-/// How often it is said that the slot keeps too much.
-const SHOUT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A data key is used for so long.
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -68,10 +63,7 @@ pub(super) struct Line {
     /// When the server has sent up to here, all is there that was when we began.
     caught_up_at: Lsn,
     sample: Sample,
-    stored_sequences: Option<Vec<SequenceState>>,
-    stored_unpublished: Option<Vec<u32>>,
-    /// Segments since both were stored whether they had changed or not.
-    since_sample: u32,
+    said: Said,
     copies: Copies,
     join_points: JoinPoints,
     writing: Option<JoinHandle<Result<ClearPart>>>,
@@ -79,8 +71,7 @@ pub(super) struct Line {
     /// When the first transaction came that waits to be stored.
     first_waiting: Option<Instant>,
     key_since: Instant,
-    /// When it was last said that the slot keeps too much.
-    shouted: Option<Instant>,
+    lag: LagWarning,
 }
 
 /// What a line begins with.
@@ -118,16 +109,14 @@ impl Line {
             promise: (sample.written, sample.time),
             caught_up_at: sample.written,
             sample,
-            stored_sequences: None,
-            stored_unpublished: None,
-            since_sample: 0,
+            said: Said::default(),
             copies,
             join_points,
             writing: None,
             last_stored: Instant::now(),
             first_waiting: None,
             key_since: Instant::now(),
-            shouted: None,
+            lag: LagWarning::default(),
         }
     }
 
@@ -270,19 +259,7 @@ impl Line {
         self.known_until = self.known_until.max(time.unwrap_or_default());
         // Asked after the last transaction came: no row has a value that is ahead of it.
         self.sample = self.watch.sample().await?;
-        self.since_sample += 1;
-        if self.since_sample >= SAMPLE_SEGMENTS {
-            (self.stored_sequences, self.stored_unpublished) = (None, None);
-            self.since_sample = 0;
-        }
-        if self.stored_sequences.as_ref() != Some(&self.sample.sequences) {
-            sealed.sequences = Some(self.sample.sequences.clone());
-            self.stored_sequences.clone_from(&sealed.sequences);
-        }
-        if self.stored_unpublished.as_ref() != Some(&self.sample.unpublished) {
-            sealed.unpublished = Some(self.sample.unpublished.clone());
-            self.stored_unpublished.clone_from(&sealed.unpublished);
-        }
+        self.said.say(&self.sample, &mut sealed);
         if self.key_since.elapsed() > KEY_LIFETIME {
             self.storage = storage(&self.storage.repository, streamer.leases).await?;
             self.receiver.renew(self.storage.clone());
@@ -361,7 +338,11 @@ impl Line {
         if self.sent >= self.promise.0 {
             self.promise = (self.sample.written, self.sample.time);
         }
-        self.shout(streamer);
+        if let Some(slot) = &self.sample.slot
+            && let Some(told) = self.lag.look(slot, streamer.options.max_lag_bytes, Instant::now())
+        {
+            streamer.warn(told);
+        }
         self.begin_join_point(streamer);
         if let Some(told) = self.copies.begin(&self.sample.rewritten) {
             streamer.progress.event(Event::Step(told));
@@ -394,7 +375,7 @@ impl Line {
         };
         self.join_points.begin(streamer.settings, place);
         // What is said once and holds until it changes is to be said behind it.
-        (self.stored_sequences, self.stored_unpublished) = (None, None);
+        self.said.forget();
     }
 
     /// A join point was written, or could not be. The stream goes on without it.
@@ -419,29 +400,6 @@ impl Line {
                 self.caught_up_at = self.caught_up_at.max(lsn);
             }
             Err(told) => streamer.warn(told),
-        }
-    }
-
-    /// Says so, once in a while, when the slot keeps much WAL from being removed, or is about to be
-    /// lost.
-    fn shout(&mut self, streamer: &mut Streamer<'_>) {
-        let Some(slot) = &self.sample.slot else { return };
-        let limit = streamer.options.max_lag_bytes;
-        let told = match slot.wal_status.as_str() {
-            "unreserved" => "the server is about to remove WAL that the stream still needs: raise \
-                             max_slot_wal_keep_size until the stream has caught up"
-                .to_owned(),
-            _ if slot.retained_bytes > limit => format!(
-                "the replication slot keeps {} bytes of WAL on the server, more than {limit}: if \
-                 that grows, look for long transactions there and for a slow repository; pgkeep \
-                 teardown frees it",
-                slot.retained_bytes
-            ),
-            _ => return,
-        };
-        if self.shouted.is_none_or(|at| at.elapsed() >= SHOUT_INTERVAL) {
-            self.shouted = Some(Instant::now());
-            streamer.warn(told);
         }
     }
 

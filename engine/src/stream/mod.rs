@@ -17,6 +17,7 @@ mod builder;
 mod copies;
 mod definitions;
 mod join;
+mod lag;
 mod leases;
 mod line;
 mod position;
@@ -24,6 +25,7 @@ mod receive;
 mod relations;
 mod rows;
 mod run;
+mod said;
 mod setup;
 mod watch;
 

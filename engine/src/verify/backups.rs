@@ -139,7 +139,7 @@ async fn tables(
         let error = match reader.entries(backup, stream).await {
             Ok(entries) => {
                 let with_rows = entries.into_iter().filter_map(|mut entry| {
-                    let data = entry.data.take()?;
+                    let data = *entry.data.take()?;
                     let database = database.to_owned();
                     Some((data.stream as usize, Table { database, name: full_name(entry), data }))
                 });

@@ -91,7 +91,7 @@ async fn contents(context: &Context<'_>, groups: &[Draft]) -> Result<Draft> {
     };
     let mut draft = Draft::new(Kind::LargeObjectData, Section::Data, None, "BLOBS");
     draft.depends_on = groups.iter().filter_map(|group| group.address).collect();
-    draft.rows = Some(Rows {
+    draft.rows = Some(Box::new(Rows {
         oid: 0,
         columns: ["loid", "offset", "data"].map(str::to_owned).to_vec(),
         numbers: Vec::new(),
@@ -102,7 +102,7 @@ async fn contents(context: &Context<'_>, groups: &[Draft]) -> Result<Draft> {
         pages,
         toast_pages: 0,
         is_heap: false,
-    });
+    }));
     Ok(draft)
 }
 

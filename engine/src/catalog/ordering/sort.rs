@@ -223,6 +223,14 @@ pub(in crate::catalog) fn create(body: &Body) -> String {
     }
 }
 
+/// The same, of a body that is no longer needed.
+pub(in crate::catalog) fn into_create(body: Body) -> String {
+    match body {
+        Body::Whole(create) | Body::View { create, .. } => create,
+        Body::Elements { .. } => create(&body),
+    }
+}
+
 /// Whether a draft stands right after what it speaks about, and not in the order.
 pub(in crate::catalog) fn follows_its_parent(draft: &Draft) -> bool {
     draft.kind.is_satellite() && draft.kind != Kind::Acl && draft.belongs_to.is_some()

@@ -194,7 +194,7 @@ fn by_index(
             let statements = index::statements(context, relation, index);
             draft.inner_targets.push((index.address(), index.target()));
             draft.storage = index.storage();
-            draft.by_index = of_an_index(relation, constraint, index, &statements);
+            draft.by_index = of_an_index(relation, constraint, index, &statements).map(Box::new);
             format!("{create}{statements}")
         }
         None => create,

@@ -124,7 +124,7 @@ fn draft(table: &Table<'_>) -> Draft {
         let columns = key.columns.iter().filter_map(|number| facts.column(*number));
         shape.primary_key = columns.map(|column| column.name.clone()).collect();
     }
-    draft.relation = Some(shape);
+    draft.relation = Some(Box::new(shape));
     draft.storage = facts.storage();
     draft.parents = table.parents.iter().map(|parent| parent.address()).collect();
     draft
@@ -264,7 +264,7 @@ fn rows(facts: &RelationFacts, belongs_to: Address) -> Draft {
     let stored = || facts.columns.iter().filter(|column| column.generated.is_empty());
     let types: Vec<u32> = stored().map(|column| column.sent_as).collect();
     let is_binary = !types.is_empty() && types.iter().all(|oid| tuple::is_type(*oid));
-    draft.rows = Some(Rows {
+    draft.rows = Some(Box::new(Rows {
         oid: facts.oid,
         columns: stored().map(|column| column.name.clone()).collect(),
         numbers: stored().map(|column| column.number).collect(),
@@ -274,6 +274,6 @@ fn rows(facts: &RelationFacts, belongs_to: Address) -> Draft {
         pages: facts.pages,
         toast_pages: facts.toast_pages,
         is_heap: facts.access_method.as_deref() == Some("heap"),
-    });
+    }));
     draft
 }

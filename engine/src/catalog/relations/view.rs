@@ -52,7 +52,7 @@ fn named(facts: &RelationFacts, kind: Kind) -> Draft {
     draft.privileges = facts.privileges(&format!("TABLE {}", facts.qualified()));
     draft.drop = Some(format!("DROP {target};"));
     draft.target = Some(target);
-    draft.relation = Some(facts.shape());
+    draft.relation = Some(Box::new(facts.shape()));
     draft
 }
 
