@@ -183,11 +183,15 @@ fn parts(entries: &[Entry], positions: &[usize], tables: &Tables) -> Vec<(usize,
             entry.belongs_to.into_iter().for_each(|table| *indexes.entry(table).or_default() += 1);
         }
     }
-    let is_alone = |entry: &Entry| entry.belongs_to.is_none_or(|table| indexes[&table] < 2);
+    let is_alone = |entry: &Entry| {
+        let count = entry.belongs_to.and_then(|table| indexes.get(&table));
+        count.is_none_or(|count| *count < 2)
+    };
     let parts = positions.iter().flat_map(|position| {
         let entry = &entries[*position];
         let is_small = || tables.bytes(entries, *position) < SPLIT_BYTES;
-        if entry.by_index.is_none() || is_alone(entry) || is_small() {
+        let is_key = entry.kind == Kind::Constraint && entry.by_index.is_some();
+        if !is_key || is_alone(entry) || is_small() {
             vec![(*position, Part::Whole)]
         } else {
             vec![(*position, Part::Index), (*position, Part::Constraint)]
@@ -274,6 +278,8 @@ mod tests {
         let kinds = |steps: &[Step]| steps.iter().map(|step| step.part).collect::<Vec<_>>();
         assert_eq!(kinds(&parts_with(SPLIT_BYTES, &[])), [Part::Whole; 2]);
         assert_eq!(kinds(&parts_with(SPLIT_BYTES - 1, &[index()])), [Part::Whole; 3]);
+        let no_key = Entry { kind: Kind::Trigger.into(), belongs_to: Some(9), ..key() };
+        assert_eq!(kinds(&parts_with(SPLIT_BYTES, &[no_key])), [Part::Whole; 3], "a forged one");
 
         let depends_on = vec![2];
         let refers = Entry { depends_on, ..part(Kind::ForeignKey, "refers", 0) };

@@ -245,6 +245,8 @@ mod tests {
             assert_eq!(known(&change), of, "{xid} in {snapshot}");
             assert_eq!(all_until(&change), of_all, "{xid} in {snapshot}");
         }
+        let last = u64::MAX;
+        assert!(change(last, &format!("9:{last}:")).knows_of_all_until(last));
     }
 
     #[test]

@@ -40,9 +40,9 @@ impl Visible {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
-    /// Those that had not, ascending, without end.
+    /// Those that had not, ascending.
     pub fn unseen(&self) -> impl Iterator<Item = u64> + '_ {
-        self.running.iter().copied().chain(self.xmax..)
+        self.running.iter().copied().chain(self.xmax..=u64::MAX)
     }
 
     /// All transactions before this one had ended.
