@@ -184,7 +184,8 @@ class Structures(unittest.TestCase):
                 continue
             # This reader looks at fewer fields than the tables have, and opens no frame here.
             about = path.stem
-            skipped = {"entry": ("section", "position", "encoding", "column", "field", "object-above-32", "second-step"),
+            skipped = {"entry": ("section", "position", "encoding", "column", "field", "object-above-32",
+                                 "second-step"),
                        "config": ("recipients", "encrypted-without", "former-writer-t", "too-many"),
                        "sealed-part": ("timeline", "field", "copied"), "inner-header": ("zstd", "columns"),
                        "chunk-references": ("whole",)}
