@@ -2,9 +2,9 @@
 //! looked at, the database comes back as it was; also when the streamer, the server or the store
 //! is killed again and again meanwhile.
 
-use crate::definitions::{assert_same_schema, schema};
+use crate::definitions::{Moment, assert_same_schema, is_exact, schema};
 use crate::logins::{block_on, settings};
-use crate::moments::{Known, TABLES, catch_up, dedicated_with, tables};
+use crate::moments::{TABLES, catch_up, dedicated_with, tables};
 use crate::sessions::eventually;
 use crate::{repository, repository_in};
 use pgkeep_engine::postgres::Session;
@@ -203,19 +203,13 @@ impl Drop for Workload {
     }
 }
 
-/// A moment, its schema included.
-struct Looked {
-    known: Known,
-    schema: Vec<String>,
-}
-
 /// Waits for all transactions to end, keeps others from beginning, and looks.
-fn look(source: &Database<'_>) -> Looked {
+fn look(source: &Database<'_>) -> Moment {
     block_on(async {
         let settings = settings(&source.uri()).unwrap();
         let mut holder = Session::connect(&settings, "test").await.unwrap();
         holder.execute(&format!("SELECT pg_advisory_lock({MOMENT})")).await.unwrap();
-        let looked = Looked { known: crate::moments::now(source), schema: schema(source) };
+        let looked = crate::definitions::look(source);
         // Flushes the WAL up to the moment: of a server that is killed, later commits would
         // take the place of what was not.
         holder.execute("SELECT pg_logical_emit_message(true, 'flush', '')").await.unwrap();
@@ -254,14 +248,14 @@ impl Drop for Streamer {
 fn assert_all_come_back(
     repository: &Repository,
     server: &Server,
-    looked: &[Looked],
+    looked: &[Moment],
     schema_too: bool,
 ) {
     let mut inexact = 0;
     for (number, moment) in looked.iter().enumerate() {
         let copy = server.database();
         let lsn = &moment.known.lsn;
-        let is_exact = restore_to(repository, &copy, lsn);
+        let is_exact = is_exact(repository, &copy, &["--to-lsn", lsn]);
         inexact += u32::from(!is_exact);
         assert_eq!(tables(&copy), moment.known.tables, "moment {number} at {lsn}");
         if schema_too && is_exact {
@@ -275,29 +269,6 @@ fn assert_all_come_back(
     }
     // Until the stream has looked at the definitions anew, which it does at once.
     assert!(inexact * 10 <= u32::try_from(looked.len()).unwrap(), "{inexact} were not exact");
-}
-
-/// Restores to a moment; says whether its definitions are exact. They may not be where two
-/// transactions changed the same object and neither saw the other, and then the user is told.
-fn restore_to(repository: &Repository, copy: &Database<'_>, lsn: &str) -> bool {
-    let run = repository.run([
-        "restore",
-        "--json",
-        "--no-progress",
-        "--no-analyze",
-        "--to-lsn",
-        lsn,
-        "-d",
-        &copy.uri(),
-    ]);
-    let run = if run.status.success() { run.ok() } else { run.code(3) };
-    let warnings = run.json()["warnings"].clone();
-    let warnings = warnings.as_array().unwrap();
-    for warning in warnings {
-        let warning = warning.as_str().unwrap();
-        assert!(warning.starts_with("definitions may not be exact: transactions"), "{warning}");
-    }
-    warnings.is_empty()
 }
 
 /// Settings that have the server send transactions while they run.

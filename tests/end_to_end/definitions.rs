@@ -118,12 +118,12 @@ const CHANGES: &[&str] = &[
 ];
 
 /// A moment, its schema included.
-struct Moment {
-    known: Known,
-    schema: Vec<String>,
+pub(crate) struct Moment {
+    pub(crate) known: Known,
+    pub(crate) schema: Vec<String>,
 }
 
-fn look(source: &Database<'_>) -> Moment {
+pub(crate) fn look(source: &Database<'_>) -> Moment {
     Moment { known: crate::moments::now(source), schema: schema(source) }
 }
 
@@ -210,10 +210,12 @@ fn tables_that_come_later_are_in_the_stream_and_no_statement_of_the_application_
     }
 }
 
-/// Restores to a moment, or to the end; says whether its definitions are told to be exact.
-fn is_exact(repository: &Repository, copy: &Database<'_>, moment: &[&str]) -> bool {
+/// Restores to a moment, or to the end; says whether its definitions are exact. They may not be
+/// where two transactions changed the same object and neither saw the other, and then the user is
+/// told.
+pub(crate) fn is_exact(repository: &Repository, copy: &Database<'_>, moment: &[&str]) -> bool {
     let uri = copy.uri();
-    let arguments = ["restore", "--json", "--no-analyze", "-d", &uri];
+    let arguments = ["restore", "--json", "--no-progress", "--no-analyze", "-d", &uri];
     let run = repository.run(arguments.iter().chain(moment));
     let run = if run.status.success() { run.ok() } else { run.code(3) };
     let warnings = run.json()["warnings"].clone();

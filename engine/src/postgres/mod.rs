@@ -25,7 +25,7 @@ pub const SESSION_ENCODING: &str = "UTF8";
 pub use cancel::Cancel;
 pub use quote::{identifier, literal, qualified};
 pub use server_error::ServerError;
-pub use session::{Row, Session};
+pub use session::{Row, Session, only};
 pub use settings::{Address, Asked, Host, Settings};
 pub use snapshot::{Coordinator, Snapshot, SnapshotOptions, Visible};
 #[cfg(feature = "fuzzing")]

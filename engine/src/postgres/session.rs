@@ -50,6 +50,14 @@ enum Values {
     Own { columns: Arc<[String]>, values: Vec<Option<String>> },
 }
 
+/// The row of an answer that has one.
+///
+/// # Errors
+/// [`ErrorKind::Server`] when it has none.
+pub fn only(rows: &[Row]) -> Result<&Row> {
+    rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))
+}
+
 impl Session {
     /// Opens a session; `purpose` is a word for the application name: `pgkeep PURPOSE`.
     ///

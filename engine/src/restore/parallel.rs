@@ -5,8 +5,8 @@
 //! a tenth (docs/performance.md). On the machine that the restore runs on they get the processors
 //! that nobody keeps busy. How many another machine has nobody tells; it does as it is set to.
 
-use crate::postgres::{Settings, WireSession};
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
+use crate::postgres::{Settings, WireSession, only};
 use std::num::NonZeroUsize;
 
 /// Where a step is less work the server takes no workers for certain: it wants a table of 8 MB
@@ -66,8 +66,7 @@ impl Workers {
         }
         let sql = "SELECT pg_catalog.current_setting('max_parallel_maintenance_workers') AS most";
         let rows = wire.query(sql).await?;
-        let row =
-            rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
+        let row = only(&rows)?;
         let most = row.parse("most")?;
         self.known = Some((most, most));
         Ok(most)

@@ -232,6 +232,15 @@ fn ranks(steps: &[Step], followers: &[Vec<usize>]) -> Result<Vec<u64>> {
     }
 }
 
+/// The SQL of a step.
+fn sql(entry: &Entry, part: Part) -> Cow<'_, str> {
+    match (part, &entry.by_index) {
+        (Part::Index, Some(by_index)) => creation_of_index(entry, by_index),
+        (Part::Constraint, Some(by_index)) => Cow::Borrowed(&by_index.constraint),
+        _ => creation(entry),
+    }
+}
+
 impl Shared {
     /// How many workers have something to do: for little, to connect takes longer.
     fn workers(&self) -> usize {
@@ -291,15 +300,10 @@ impl Shared {
     async fn restore(&self, wire: &mut WireSession, number: usize) -> Result<()> {
         let at = self.steps[number].entry;
         let entry = &self.entries[at];
-        let sql = match (self.steps[number].part, &entry.by_index) {
-            (Part::Index, Some(by_index)) => creation_of_index(entry, by_index),
-            (Part::Constraint, Some(by_index)) => Cow::Borrowed(by_index.constraint.as_str()),
-            _ => creation(entry),
-        };
-        let is_half = self.steps[number].part == Part::Index;
-        if !self.failures.skips(at) && !sql.is_empty() {
-            match self.sessions.execute(wire, &sql).await {
-                Ok(()) if is_half => {}
+        let part = self.steps[number].part;
+        if !self.failures.skips(at) && !entry.create.is_empty() {
+            match self.sessions.execute(wire, &sql(entry, part)).await {
+                Ok(()) if part == Part::Index => {}
                 Ok(()) => self.progress.event(Event::Step(title(&self.entries, at))),
                 Err(error) => self.failures.note(at, failed(&self.entries, at, error))?,
             }

@@ -4,7 +4,7 @@
 use super::builder::{Facts, SegmentBuilder, Storage};
 use super::watch::Watch;
 use crate::catalog::read_image;
-use crate::postgres::{ReplicationSession, Session, Settings, Snapshot, SnapshotOptions};
+use crate::postgres::{ReplicationSession, Session, Settings, Snapshot, SnapshotOptions, only};
 use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::id::{ObjectId, SeriesId};
 use pgkeep_format::segment::{Begin, ClearPart, SealedPart};
@@ -112,8 +112,7 @@ async fn clock_of(session: &Session) -> Result<i64> {
     let sql = "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000) \
                ::pg_catalog.int8 AS time";
     let rows = session.query(sql).await?;
-    let row =
-        rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
+    let row = only(&rows)?;
     row.parse("time")
 }
 

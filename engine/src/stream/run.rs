@@ -10,7 +10,7 @@ use super::line::{Begun, Line};
 use super::position::{self, Position};
 use super::receive::{Receiver, Xids};
 use super::watch::Watch;
-use crate::postgres::{ReplicationSession, ServerError, Settings};
+use crate::postgres::{ReplicationSession, ServerError, Settings, only};
 use crate::progress::{Event, Interrupt, Progress};
 use crate::repository::Repository;
 use crate::seal::Sealer;
@@ -289,7 +289,6 @@ fn session_settings(encoding: &str) -> String {
 async fn next_xid(watch: &Watch) -> Result<u64> {
     let sql = "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) AS xid";
     let rows = watch.session().query(sql).await?;
-    let row =
-        rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
+    let row = only(&rows)?;
     row.parse("xid")
 }

@@ -11,7 +11,7 @@ use crate::catalog::capture::{self, Publishing};
 use crate::catalog::read_image;
 use crate::postgres::{
     ReplicationSession, ServerError, Session, Settings, Snapshot, SnapshotOptions, identifier,
-    literal, qualified,
+    literal, only, qualified,
 };
 use crate::progress::{Event, Progress};
 use crate::repository::Repository;
@@ -209,8 +209,7 @@ async fn check_wal_level(session: &Session) -> Result<()> {
              pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 190000 AS raises",
         )
         .await?;
-    let row =
-        rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
+    let row = only(&rows)?;
     let level = row.text("level")?;
     if level == "logical" || (level == "replica" && row.bool("raises")?) {
         return Ok(());
@@ -374,8 +373,7 @@ pub async fn mark(settings: &Settings, name: &str) -> Result<Lsn> {
         literal(name)
     );
     let rows = session.query(&sql).await?;
-    let row =
-        rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))?;
+    let row = only(&rows)?;
     let lsn = Lsn(row.parse("lsn")?);
     session.close().await;
     Ok(lsn)

@@ -2,7 +2,7 @@
 //! how much WAL the slot keeps from being removed.
 
 use super::copies::Rewritten;
-use crate::postgres::{Row, ServerError, Session, Settings, literal, qualified};
+use crate::postgres::{Row, ServerError, Session, Settings, literal, only, qualified};
 use crate::{Error, ErrorKind, Lsn, Result};
 use pgkeep_format::segment::SequenceState;
 
@@ -107,7 +107,7 @@ impl Watch {
                    AS time",
             )
             .await?;
-        let row = rows.first().ok_or_else(no_row)?;
+        let row = only(&rows)?;
         let (written, time) = (Lsn(row.parse("written")?), row.parse("time")?);
         let slot = self.slot().await?;
         let sequences = self.sequences().await?;

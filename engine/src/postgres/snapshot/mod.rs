@@ -13,7 +13,7 @@ mod standby;
 mod visible;
 
 use super::settings::Settings;
-use super::{Session, WireSession, literal};
+use super::{Session, WireSession, literal, only};
 use crate::{Error, ErrorKind, Result};
 use standby::Held;
 use std::sync::{Mutex, PoisonError};
@@ -366,8 +366,4 @@ async fn look(session: &Session) -> Result<Seen> {
         None => 0,
     };
     Ok(Seen { xids: row.text("xids")?.to_owned(), lsn: row.parse("lsn")?, timeline })
-}
-
-fn only(rows: &[super::Row]) -> Result<&super::Row> {
-    rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))
 }

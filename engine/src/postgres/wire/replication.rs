@@ -6,7 +6,7 @@
 
 use super::inbox::Item;
 use super::{State, WireSession, answer};
-use crate::postgres::{Row, ServerError, Settings, identifier, literal};
+use crate::postgres::{Row, ServerError, Settings, identifier, literal, only};
 use crate::{Error, ErrorKind, Lsn, Result};
 use bytes::BytesMut;
 use postgres_protocol::message::backend::Message;
@@ -198,10 +198,6 @@ fn switch_point(history: &str, left: u32) -> Option<Lsn> {
         let lsn = fields.next()?.trim().parse().ok()?;
         (timeline == left).then_some(lsn)
     })
-}
-
-fn only(rows: &[Row]) -> Result<&Row> {
-    rows.first().ok_or_else(|| Error::new(ErrorKind::Server, "server returned no row"))
 }
 
 impl Replicated {
