@@ -69,7 +69,9 @@ class Pgkeep(Contender):
         subprocess.run(init, env=self.environment, check=True, stdout=subprocess.DEVNULL)
 
     def backup(self, database=SOURCE):
-        return self.command("backup", "-d", uri(database), "-j", self.jobs)
+        # With the identity a second backup stores only rows that are new, as it does where `init`
+        # put it at its default place.
+        return self.command("backup", *self.identity(), "-d", uri(database), "-j", self.jobs)
 
     second = backup
 

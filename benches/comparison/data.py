@@ -9,12 +9,15 @@ times, and pgbench's 92, which is why pgbench alone proves nothing.
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from side_by_side import psql
 
 SOURCE = "bench_source"
 COPY = "bench_copy"
 CHANGED = "bench_changed"
+# The source, while the copy has its name.
+ASIDE = "bench_aside"
 SMALL_TABLES = 300
 WIDE_COLUMNS = 200
 WORDS = """about above accounts after against along among attainments blithely bold braids carefully
@@ -140,7 +143,7 @@ def make(scale):
                                  WHERE datname = '{SOURCE}'""").strip()
     if found == mark:
         return
-    psql("postgres", f"DROP DATABASE IF EXISTS {SOURCE} WITH (FORCE)")
+    drop(SOURCE, ASIDE)
     psql("postgres", f"CREATE DATABASE {SOURCE} TEMPLATE template0")
 
     def run(table):
@@ -162,6 +165,21 @@ def clone():
     """A copy of the source that may be changed: the same rows in the same blocks."""
     drop(CHANGED)
     psql("postgres", f"CREATE DATABASE {CHANGED} TEMPLATE {SOURCE} STRATEGY file_copy")
+
+
+@contextmanager
+def changed_in_place():
+    """The copy has the source's name meanwhile: a second backup is of the database of the first."""
+    def rename(old, new):
+        psql("postgres", f"ALTER DATABASE {old} RENAME TO {new}")
+
+    rename(SOURCE, ASIDE)
+    rename(CHANGED, SOURCE)
+    try:
+        yield
+    finally:
+        rename(SOURCE, CHANGED)
+        rename(ASIDE, SOURCE)
 
 
 def drop(*databases):

@@ -4,6 +4,7 @@ beginning with another one each time, so that what else the machine does falls o
 
 import os
 import shutil
+from contextlib import nullcontext
 
 from side_by_side import fresh, measure, psql
 
@@ -64,7 +65,6 @@ class Parts:
     def second(self, part, change):
         contenders = [self.all.pgkeep] + ([self.all.pgbackrest] if self.all.pgbackrest else [])
         self.need(*contenders)
-        database = data.CHANGED if change else data.SOURCE
         for contender in self.rounds(contenders):
             if change:
                 data.clone()
@@ -79,7 +79,8 @@ class Parts:
             if change:
                 data.change(change)
             before = used.stored()
-            self.measure(part, used, used.second(database), lambda: used.stored() - before)
+            with data.changed_in_place() if change else nullcontext():
+                self.measure(part, used, used.second(), lambda: used.stored() - before)
             if used is not contender:
                 used.clear()
         data.drop(data.CHANGED)

@@ -1,6 +1,6 @@
 //! From what the user named to an open repository: the path, the store, the key files.
 
-use crate::args::{ObjectArgs, PlaceArgs, RepositoryArgs, WritingArgs};
+use crate::args::{ObjectArgs, PlaceArgs, RepositoryArgs, ReuseRows, WritingArgs};
 use crate::environment::Environment;
 use crate::keyfiles::{self, KeyFile};
 use crate::output::Output;
@@ -141,7 +141,46 @@ impl Context {
     /// [`ErrorKind::NoRepository`]; [`ErrorKind::WrongKey`] when there is no writer
     /// credential or it does not fit.
     pub(crate) async fn open_for_writing(&self, args: &WritingArgs) -> Result<Repository> {
-        let store = self.place(&args.place)?.open().await?;
+        self.open_to_write(args, |_, _| Ok(None)).await
+    }
+
+    /// As [`Context::open_for_writing`], with the identity where the rows of the backup before are
+    /// to be read.
+    ///
+    /// # Errors
+    /// As [`Context::open_for_writing`]; [`ErrorKind::WrongKey`] when there is no identity and it was
+    /// asked for.
+    pub(crate) async fn open_for_backup(
+        &self,
+        args: &WritingArgs,
+        identity: Option<&Path>,
+        reuses: ReuseRows,
+    ) -> Result<Repository> {
+        self.open_to_write(args, |place, id| match reuses {
+            ReuseRows::Never => Ok(None),
+            ReuseRows::Auto if place.directory().is_none() => Ok(None),
+            ReuseRows::Auto if identity.is_none() => {
+                Ok(self.identity(None, id).unwrap_or_else(|error| {
+                    self.output.warning(&format!("the backup before is not read: {error}"));
+                    None
+                }))
+            }
+            ReuseRows::Auto => self.identity(identity, id),
+            ReuseRows::Always => match self.identity(identity, id)? {
+                Some(identity) => Ok(Some(identity)),
+                None => Err(self.no_identity(id, false)),
+            },
+        })
+        .await
+    }
+
+    async fn open_to_write(
+        &self,
+        args: &WritingArgs,
+        identity: impl FnOnce(&Place, &str) -> Result<Option<Identity>>,
+    ) -> Result<Repository> {
+        let place = self.place(&args.place)?;
+        let store = place.open().await?;
         let id = repository_id(store.as_ref()).await?.to_string();
         let file = self.writer_file(args.writer.as_deref(), &id).ok_or_else(|| {
             let message = format!("there is no writer credential for repository {id}");
@@ -154,7 +193,8 @@ impl Context {
             ))
         })?;
         let writer = read_writer(&file)?;
-        Repository::open(store, Access { identity: None, writer: Some(writer) }).await
+        let identity = identity(&place, &id)?;
+        Repository::open(store, Access { identity, writer: Some(writer) }).await
     }
 
     /// The file of the writer credential: the option's, else the environment's, else the default

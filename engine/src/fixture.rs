@@ -180,7 +180,7 @@ pub(crate) async fn take(
             let bytes = sealer.seal(FrameType::Rows, id, false, plain)?;
             packer.add(NewFrame { chunk: id, frame_type: FrameType::Rows, bytes }).await?;
         }
-        references.push(ChunkReference { id, row_continues: false });
+        references.push(ChunkReference::whole(id));
     }
     let encoded = encode_references(&references);
     let (mut inline, mut lists): (_, Vec<ChunkId>) = (encoded.clone(), Vec::new());

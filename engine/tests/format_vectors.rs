@@ -17,9 +17,6 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// No stream of the golden repositories is longer.
-const STREAM_LEN_MAX: usize = 1 << 20;
-
 fn vectors(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../format-spec/vectors").join(path)
 }
@@ -130,7 +127,11 @@ async fn rows(repository: &Repository) -> Result<Vec<(Entry, Vec<u8>)>> {
     for entry in chunks.entries(&backup, backup.database(None)?.entries_stream).await? {
         let Some(data) = entry.data.clone() else { continue };
         let stream = &backup.clear.streams[data.stream as usize];
-        found.push((entry, chunks.read_stream(stream, STREAM_LEN_MAX).await?));
+        let mut plain = Vec::new();
+        for reference in chunks.references(stream).await? {
+            plain.extend(chunks.read_rows(&reference, data.encoding).await?);
+        }
+        found.push((entry, plain));
     }
     Ok(found)
 }
@@ -241,6 +242,9 @@ async fn changes_that_do_no_harm_change_no_row() {
     for (rule, case) in cases {
         let folder = changed(&case);
         let repository = open(folder.path(), "sealed").await.unwrap();
+        if rule.contains("left-out") || rule.contains("twice") {
+            assert_eq!(complaint(folder.path()).await, None, "{rule}");
+        }
         let found = rows(&repository).await;
         assert_eq!(found.as_ref().ok(), Some(&whole), "{rule}: {:?}", found.as_ref().err());
     }

@@ -431,10 +431,56 @@ def unfolded(planes, width, are_differences):
 
 
 def references(data):
-    """The chunk ids and flags of a stream."""
-    found = [layout("chunk reference", "<32sB3x", data, at) for at in range(0, len(data), 36)]
-    need(all(flags < 2 for _, flags in found), "a chunk reference has an unknown flag")
+    """The chunks of a stream: id, flag of the inner header, and the runs of rows left out, None where none are."""
+    found, at = [], 0
+    while at < len(data):
+        chunk, flags, _ = layout("chunk reference", "<32sB3s", data, at)
+        need(flags < 4, "a chunk reference has an unknown flag")
+        at, runs = at + 36, None
+        if flags & 2:
+            length, = layout("rows left out", "<I", data, at)
+            at += 4 + length
+            need(at <= len(data), "rows left out: truncated")
+            runs = left_out(data[at - length:at])
+        found.append((chunk, flags & 1, runs))
     return found
+
+
+def left_out(data):
+    """Runs of rows that are kept and left out in turn."""
+    runs, number, shift = [], 0, 0
+    for byte in data:
+        number |= (byte & 0x7f) << shift
+        shift += 7
+        if byte < 0x80:
+            need((byte or shift == 7) and (number or not runs), "rows left out: a run is not valid")
+            runs.append(number)
+            number = shift = 0
+    need(not shift and runs and len(runs) % 2 == 0 and sum(runs) < 1 << 32, "rows left out: runs are not valid")
+    return runs
+
+
+def kept(plain, runs, encoding):
+    """The whole rows of a chunk without those that are left out."""
+    ends, at = [], 0
+    while at < len(plain):
+        if encoding == COPY_TEXT:
+            at = plain.find(b"\n", at) + 1
+            need(at, "rows left out: a row has no end")
+        else:
+            fields, = layout("row", ">h", plain, at)
+            at += 2
+            for _ in range(fields):
+                length, = layout("row", ">i", plain, at)
+                at += 4 + max(length, 0)
+        ends.append(at)
+    starts, row, out = [0] + ends, 0, []
+    need(sum(runs) <= len(ends), "rows are left out that are not there")
+    for number, run in enumerate(runs + [len(ends) - sum(runs)]):
+        if number % 2 == 0:
+            out.append(plain[starts[row]:starts[row + run]])
+        row += run
+    return b"".join(out)
 
 
 def footer_lines(what, data):
@@ -623,8 +669,8 @@ class Backup:
             value, at = cbor_item(data, at)
             self.entries.append(shaped("entry", value, ENTRY))
 
-    def stream(self, number, frame_type):
-        """The plain bytes of a stream, chunk by chunk."""
+    def stream(self, number, frame_type, encoding=None):
+        """The plain bytes of a stream, chunk by chunk; `encoding` is that of rows."""
         need(number < len(self.clear["streams"]), f"there is no stream {number}")
         stream = self.clear["streams"][number]
         need(stream["frame_type"] == frame_type, f"stream {number} is of another type")
@@ -634,9 +680,14 @@ class Backup:
             listed += references(self.repository.chunk(chunk, LIST)[1])
         need(len(listed) == stream["chunks"], f"stream {number} has another number of chunks than it says")
         need(not listed or listed[-1][1] == 0, f"stream {number}: its last row has no end")
-        for chunk, flags in listed:
+        goes_on = 0
+        for chunk, flags, runs in listed:
             found, plain = self.repository.chunk(chunk, frame_type)
             need(found == flags, f"chunk {chunk.hex()} has other flags than its reference")
+            if runs is not None:
+                need(encoding in (COPY_TEXT, COPY_BINARY) and not goes_on and not flags, "what is left out is no row")
+                plain = kept(plain, runs, encoding)
+            goes_on = flags
             yield plain
 
     def rows(self, data):
@@ -646,7 +697,7 @@ class Backup:
         rows, size, columns = 0, 0, data["columns"]
         def pieces():
             nonlocal size
-            for plain in self.stream(data["stream"], ROWS):
+            for plain in self.stream(data["stream"], ROWS, data["encoding"]):
                 size += len(plain)
                 yield plain
         if data["encoding"] == COPY_TEXT:

@@ -24,6 +24,8 @@
 //! | [`mod@tuple`] | rows of binary COPY, field by field |
 //! | [`tuple_columns`] | those laid out column by column |
 //! | [`stream`] | how a table's chunks are listed, and what a chunk of rows holds |
+//! | [`left_out`] | which rows of a chunk a stream does without |
+//! | [`rows`] | where the rows of a chunk begin and end |
 //! | [`segment`] | a run of the change stream, in the order of commits |
 //! | [`change`] | one change of one table's row |
 //! | [`prune`] | that a writer is at work, and what a prune is about to remove |
@@ -40,6 +42,7 @@ pub mod frame;
 pub mod id;
 pub mod index;
 pub mod key;
+pub mod left_out;
 pub mod limits;
 pub mod manifest;
 pub mod name;
@@ -47,6 +50,7 @@ pub mod object;
 pub mod pack;
 pub mod prune;
 mod reader;
+pub mod rows;
 pub mod segment;
 pub mod single_file;
 pub mod stream;

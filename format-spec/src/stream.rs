@@ -9,21 +9,78 @@
 //! [`ChunkReference`].
 
 use crate::FormatError;
+use crate::frame::FrameType;
 use crate::id::ChunkId;
+use crate::left_out::LeftOut;
 use crate::limits;
 use crate::reader::Reader;
 use minicbor::{Decode, Encode};
 
-/// Bytes of one chunk reference.
+/// Bytes of a chunk reference without the rows that it leaves out.
 pub const REFERENCE_LEN: usize = 36;
 
-/// A chunk in its place in a stream: `chunk id (32) | flags u8 | 0 (3)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+const ROW_CONTINUES: u8 = 1;
+const LEAVES_OUT: u8 = 2;
+
+/// A chunk in its place in a stream: `chunk id (32) | flags u8 | ending u24`, and where rows are left
+/// out `length u32 | runs`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ChunkReference {
     /// The chunk.
     pub id: ChunkId,
     /// Whether its last row goes on in the next chunk.
     pub row_continues: bool,
+    /// What tells writers which row the chunk ends with.
+    pub ending: Ending,
+    /// Its rows that the stream does without. They are whole rows, and so is all else in the chunk.
+    pub left_out: Option<Box<LeftOut>>,
+}
+
+impl ChunkReference {
+    /// All of a chunk of whole rows.
+    #[must_use]
+    pub fn whole(id: ChunkId) -> Self {
+        Self { id, row_continues: false, ending: Ending::default(), left_out: None }
+    }
+
+    /// How many rows of the chunk are left out.
+    #[must_use]
+    pub fn rows_left_out(&self) -> u64 {
+        self.left_out.as_ref().map_or(0, |left_out| left_out.rows())
+    }
+}
+
+/// 24 bits of a keyed hash of a chunk's last row, by which a writer finds the chunk that ends as
+/// one of its own does. 0 says nothing, or that the chunk's rows did not lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct Ending(u32);
+
+impl Ending {
+    /// The ending of a hash; never 0.
+    #[must_use]
+    pub fn of(hash: u64) -> Self {
+        let [a, b, c, ..] = hash.to_le_bytes();
+        Self(u32::from_le_bytes([a, b, c, 0]).max(1))
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The three bytes as they are written.
+    #[must_use]
+    pub fn encode(self) -> [u8; 3] {
+        let [a, b, c, _] = self.0.to_le_bytes();
+        [a, b, c]
+    }
+
+    /// Reads three bytes.
+    #[must_use]
+    pub fn decode([a, b, c]: [u8; 3]) -> Self {
+        Self(u32::from_le_bytes([a, b, c, 0]))
+    }
 }
 
 /// Writes references one after another.
@@ -31,8 +88,16 @@ pub struct ChunkReference {
 pub fn encode_references(references: &[ChunkReference]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(references.len() * REFERENCE_LEN);
     for reference in references {
+        let left_out = reference.left_out.as_ref().map(|left_out| left_out.encode());
+        let flags = if reference.row_continues { ROW_CONTINUES } else { 0 }
+            | if left_out.is_some() { LEAVES_OUT } else { 0 };
         bytes.extend_from_slice(&reference.id.0);
-        bytes.extend_from_slice(&[u8::from(reference.row_continues), 0, 0, 0]);
+        bytes.push(flags);
+        bytes.extend_from_slice(&reference.ending.encode());
+        if let Some(runs) = left_out {
+            bytes.extend_from_slice(&u32::try_from(runs.len()).unwrap_or(u32::MAX).to_le_bytes());
+            bytes.extend_from_slice(runs);
+        }
     }
     bytes
 }
@@ -42,22 +107,29 @@ pub fn encode_references(references: &[ChunkReference]) -> Vec<u8> {
 /// # Errors
 /// [`FormatError`] when they break a rule.
 pub fn decode_references(bytes: &[u8]) -> Result<Vec<ChunkReference>, FormatError> {
-    if !bytes.len().is_multiple_of(REFERENCE_LEN) {
-        return Err(FormatError::invalid("chunk list", "not a whole number of references"));
+    let mut reader = Reader::new("chunk reference", bytes);
+    let mut references = Vec::new();
+    while reader.remaining() > 0 {
+        references.push(decode_reference(&mut reader)?);
     }
-    bytes
-        .chunks_exact(REFERENCE_LEN)
-        .map(|bytes| {
-            let mut reader = Reader::new("chunk reference", bytes);
-            let id = ChunkId(reader.array()?);
-            let flags = reader.u8()?;
-            reader.reserved(3)?;
-            if flags > 1 {
-                return Err(FormatError::invalid("chunk reference", "unknown flag"));
-            }
-            Ok(ChunkReference { id, row_continues: flags == 1 })
-        })
-        .collect()
+    Ok(references)
+}
+
+fn decode_reference(reader: &mut Reader<'_>) -> Result<ChunkReference, FormatError> {
+    let id = ChunkId(reader.array()?);
+    let flags = reader.u8()?;
+    if flags & !(ROW_CONTINUES | LEAVES_OUT) != 0 {
+        return Err(FormatError::invalid("chunk reference", "unknown flag"));
+    }
+    let ending = Ending::decode(reader.array()?);
+    let left_out = match flags & LEAVES_OUT {
+        0 => None,
+        _ => {
+            let len = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+            Some(Box::new(LeftOut::decode(reader.take(len)?)?))
+        }
+    };
+    Ok(ChunkReference { id, row_continues: flags & ROW_CONTINUES != 0, ending, left_out })
 }
 
 /// A stream as the manifest's clear part holds it.
@@ -85,11 +157,8 @@ impl Stream {
     /// # Errors
     /// [`FormatError`] when it breaks a rule.
     pub fn validate(&self) -> Result<(), FormatError> {
-        crate::frame::FrameType::from_code(self.frame_type)?;
         let inline = decode_references(&self.inline)?;
-        if inline.last().is_some_and(|last| last.row_continues) {
-            return Err(FormatError::invalid("stream", "its last row has no end"));
-        }
+        self.check(&inline)?;
         let valid = if self.lists.is_empty() {
             inline.len() <= limits::INLINE_CHUNKS_MAX && inline.len() as u64 == self.chunks
         } else {
@@ -97,6 +166,26 @@ impl Stream {
         };
         if !valid {
             return Err(FormatError::invalid("stream", "its count of chunks is wrong"));
+        }
+        Ok(())
+    }
+
+    /// Checks references that follow each other up to the stream's end.
+    ///
+    /// # Errors
+    /// [`FormatError`] when they break a rule.
+    pub fn check(&self, references: &[ChunkReference]) -> Result<(), FormatError> {
+        let has_rows = FrameType::from_code(self.frame_type)? == FrameType::Rows;
+        let mut goes_on = false;
+        for reference in references {
+            let begins_within = std::mem::replace(&mut goes_on, reference.row_continues);
+            let is_whole = !begins_within && !goes_on;
+            if reference.left_out.is_some() && !(has_rows && is_whole) {
+                return Err(FormatError::invalid("stream", "what it leaves out are no whole rows"));
+            }
+        }
+        if goes_on {
+            return Err(FormatError::invalid("stream", "its last row has no end"));
         }
         Ok(())
     }

@@ -13,12 +13,13 @@ use pgkeep_format::id::{
 };
 use pgkeep_format::index::{self, IndexedPack};
 use pgkeep_format::key::{self, KeyMaterial};
+use pgkeep_format::left_out::LeftOut;
 use pgkeep_format::manifest::{self, BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::name::{self, KeyName, ObjectName};
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{self, FooterEntry, Trailer};
 use pgkeep_format::single_file::{self, Directory, DirectoryEntry, RecordHeader};
-use pgkeep_format::stream::{self, ChunkReference, Stream};
+use pgkeep_format::stream::{self, ChunkReference, Ending, Stream};
 use pgkeep_format::{cbor, limits};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -90,13 +91,23 @@ fn footer() -> impl Strategy<Value = Vec<FooterEntry>> {
 }
 
 fn references(most: usize) -> impl Strategy<Value = Vec<ChunkReference>> {
-    let reference = |(id, row_continues)| ChunkReference { id: ChunkId(id), row_continues };
-    vec((any::<[u8; 32]>(), any::<bool>()).prop_map(reference), 0..most)
+    let left_out = vec(any::<bool>(), 0..30).prop_map(|rows| LeftOut::of(rows).map(Box::new));
+    let reference = |(id, row_continues, hash, left_out)| ChunkReference {
+        id: ChunkId(id),
+        row_continues,
+        ending: Ending::of(hash),
+        left_out,
+    };
+    vec((any::<[u8; 32]>(), any::<bool>(), any::<u64>(), left_out).prop_map(reference), 0..most)
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
     let inline =
         (frame_type(), references(limits::INLINE_CHUNKS_MAX)).prop_map(|(kind, mut chunks)| {
+            for chunk in &mut chunks {
+                chunk.row_continues &= chunk.left_out.is_none() && kind != FrameType::Rows;
+                chunk.left_out = chunk.left_out.take().filter(|_| kind == FrameType::Rows);
+            }
             if let Some(last) = chunks.last_mut() {
                 last.row_continues = false;
             }

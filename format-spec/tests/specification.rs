@@ -13,6 +13,7 @@ use pgkeep_format::id::{
     BackupId, ChunkId, KeyId, ObjectDigest, ObjectId, PackId, RepositoryId, SeriesId, VerifyKey,
 };
 use pgkeep_format::key::{self, KeyMaterial};
+use pgkeep_format::left_out::LeftOut;
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{self, ObjectHeader, ObjectType};
 use pgkeep_format::pack::{self, FooterEntry};
@@ -21,7 +22,7 @@ use pgkeep_format::segment::{
     self, ChangeChunk, Mark, RelationVersion, Run, SequenceState, Transaction, VersionColumn,
 };
 use pgkeep_format::single_file::{self, DirectoryEntry, RecordHeader};
-use pgkeep_format::stream::{self, ChunkReference, Stream};
+use pgkeep_format::stream::{self, ChunkReference, Ending, Stream};
 use pgkeep_format::voucher::Voucher;
 use pgkeep_format::{cbor, config, index, limits, manifest};
 use std::collections::BTreeMap;
@@ -149,12 +150,21 @@ fn frames_lie_as_the_tables_say() {
         &inner.encode(),
         &[("codec", vec![1]), ("flags", vec![1]), ("plain length", le(5, 4))],
     );
-    let reference = ChunkReference { id: ChunkId([2; 32]), row_continues: true };
+    let reference = ChunkReference {
+        row_continues: true,
+        ending: Ending::decode([7, 8, 9]),
+        ..ChunkReference::whole(ChunkId([2; 32]))
+    };
     check_layout(
         "Chunk reference",
         &stream::encode_references(&[reference]),
-        &[("chunk id", vec![2; 32]), ("flags", vec![1])],
+        &[("chunk id", vec![2; 32]), ("flags", vec![1]), ("ending", vec![7, 8, 9])],
     );
+    let left_out = LeftOut::of([false, true]).map(Box::new);
+    let reference = ChunkReference { left_out, ..ChunkReference::whole(ChunkId([2; 32])) };
+    let bytes = stream::encode_references(&[reference]);
+    check_layout("Rows left out", &bytes[stream::REFERENCE_LEN..][..4], &[("length", le(2, 4))]);
+    assert_eq!(bytes[stream::REFERENCE_LEN + 4..], [1, 1]);
 }
 
 #[test]

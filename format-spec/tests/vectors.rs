@@ -325,7 +325,14 @@ fn references(input: &[u8]) -> Found {
     let found = stream::decode_references(input)?;
     let value: Vec<Value> = found
         .iter()
-        .map(|one| json!({"id": one.id.to_string(), "row_continues": one.row_continues}))
+        .map(|one| {
+            json!({
+                "id": one.id.to_string(),
+                "row_continues": one.row_continues,
+                "ending": hex(&one.ending.encode()),
+                "left_out": one.left_out.as_ref().map(|it| hex(it.encode())),
+            })
+        })
         .collect();
     Ok((json!({"references": value}), stream::encode_references(&found)))
 }

@@ -10,7 +10,7 @@ import struct
 
 from encode import (BY_LENGTH, DICTIONARY, DIFFERENCES, LONG, PLANES, SHORT, cbor, crc, dictionary,
                     file_trailer, footer_line, frame, frame_header, head, indexed_pack, inner_header,
-                    key_content, laid_out, laid_out_tuples, made, manifest_body, object_header, pack_trailer,
+                    key_content, laid_out, laid_out_tuples, leaving_out, made, manifest_body, object_header, pack_trailer,
                     parted, parted_column, record, reference, signed_object, tuple_column, tuples, words_column)
 
 REPOSITORY, OBJECT = made("repository id", 16), made("object id", 16)
@@ -569,20 +569,37 @@ def manifests(cases):
             ("count-of-chunks-below-the-references", stream(1, 0, references[1])),
             ("seventeen-inline-references", stream(1, 17, b"".join(references))),
             ("inline-references-and-lists", stream(1, 1, references[1], [CHUNK])),
-            ("inline-references-not-whole", stream(1, 1, references[1][:-1])),
             ("last-row-has-no-end", stream(1, 1, references[0])),
+            ("entries-are-left-out", stream(2, 1, leaving_out(CHUNK, b"\0\1"))),
+            ("a-row-left-out-goes-on", stream(1, 2, leaving_out(CHUNK, b"\0\1", 3) + references[1])),
+            ("a-row-left-out-began-before", stream(1, 2, references[0] + leaving_out(CHUNK, b"\0\1"))),
             ("stream-of-type-8-is-not-known", stream(8)), ("stream-of-type-256", stream(256)),
             ("list-of-31-bytes", stream(1, 1, lists=[CHUNK[:31]]))):
         cases.bad(what, name, body({12: [wrong]}), "invalid")
 
+    cases.bad(what, "inline-references-not-whole", body({12: [stream(1, 1, references[1][:-1])]}), "truncated")
+
     what = "chunk-references"
     data = references[0] + references[1]
-    cases.good(what, "two-the-first-goes-on", data, {"references": [
-        {"id": references[0][:32].hex(), "row_continues": True}, {"id": references[1][:32].hex(), "row_continues": False}]})
+    def said(data, row_continues=False, ending="000000", left_out=None):
+        return {"id": data[:32].hex(), "row_continues": row_continues, "ending": ending, "left_out": left_out}
+    cases.good(what, "two-the-first-goes-on", data, {"references": [said(data, True), said(data[36:])]})
     cases.good(what, "none", b"", {"references": []})
-    cases.bad(what, "not-a-whole-number", data[:-1], "invalid")
-    cases.bad(what, "unknown-flag", patched(data, 32, b"\2"), "invalid")
-    cases.bad(what, "reserved-bytes-are-zero", patched(data, 35, b"\1"), "invalid")
+    ending = patched(references[1], 33, b"\7\0\xff")
+    cases.good(what, "with-an-ending", ending, {"references": [said(ending, ending="0700ff")]})
+    for name, runs in (("the-first-row", "0001"), ("rows-in-runs", "0001c80102"), ("many", "ffffffff0e01")):
+        left = leaving_out(CHUNK, bytes.fromhex(runs))
+        cases.good(what, f"leaves-out-{name}", left + data[36:], {"references": [
+            said(left, ending=b"end".hex(), left_out=runs), said(data[36:])]})
+    cases.bad(what, "cut-within-a-reference", data[:-1], "truncated")
+    cases.bad(what, "unknown-flag", patched(data, 32, b"\4"), "invalid")
+    for name, runs in (("nothing", ""), ("no-row", "01"), ("an-empty-run", "0100"), ("an-odd-number-of-runs", "010101"),
+                       ("an-empty-run-within", "01010001"), ("a-number-in-a-longer-form", "018100"),
+                       ("a-number-that-has-no-end", "0181"), ("rows-above-32-bits", "ffffffff0f01"),
+                       ("a-number-above-32-bits", "ffffffff1f01")):
+        cases.bad(what, f"leaves-out-{name}", leaving_out(CHUNK, bytes.fromhex(runs)), "invalid")
+    cases.bad(what, "runs-that-are-not-there", leaving_out(CHUNK, b"\0\1")[:-1], "truncated")
+    cases.bad(what, "more-runs-than-bytes", patched(leaving_out(CHUNK, b"\0\1"), 36, b"\xff" * 4), "truncated")
 
     what = "sealed-part"
     names = ["databases", "system_identifier", "server_version", "timeline", "host", "warnings", "selection",

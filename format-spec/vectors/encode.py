@@ -281,8 +281,13 @@ def indexed_pack(pack_id, pack_len, lines):
     return pack_id + struct.pack("<QI4x", pack_len, len(lines)) + b"".join(lines)
 
 
-def reference(chunk, flags=0):
-    return chunk + struct.pack("<B3x", flags)
+def reference(chunk, flags=0, ending=b"\0\0\0"):
+    return chunk + bytes([flags]) + ending
+
+
+def leaving_out(chunk, runs, flags=2):
+    """A reference to a chunk without some of its rows; `runs` as they are written."""
+    return reference(chunk[:32], flags, b"end") + struct.pack("<I", len(runs)) + runs
 
 
 def manifest_body(clear, sealed):

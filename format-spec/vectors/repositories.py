@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from encode import (AES, CHACHA, COLUMNS, CONFIG, ENTRIES, INDEX, LIST, MANIFEST, NONE, RAW, ROWS, SEALED,
                     SECRETS_ID, TUPLE_COLUMNS, VOUCHER, ZSTD, age_encrypt, bech32, cbor, chunk_id, compress, crc,
-                    footer_of, frame, frame_header, frame_key, indexed_pack, inner_header, key_content, made,
+                    footer_of, frame, frame_header, frame_key, indexed_pack, inner_header, key_content, leaving_out, made,
                     manifest_body, pack, public, reference, signed_object, single_file, tuples)
 
 REPOSITORY = made("repository id", 16)
@@ -186,6 +186,9 @@ class Repository:
         streams = [definition, self.clients, nothing, log, stream(ROWS, []), binary, objects, later]
         manifest = backup(first, FIRST, streams, encrypted, at)
         self.streams = [definition, stream(ROWS, [second.chunk(ROWS, CLIENTS)])] + streams[2:]
+        # Chunks of which some rows are left out.
+        self.more_clients = second.chunk(ROWS, b"8\tstale\t\\N\n" + CLIENTS + b"9\tstale\t\\N\n" * 2, 0, COLUMNS)
+        self.more_binary = second.chunk(ROWS, tuples(BINARY_ROWS[:2]) + BINARY, 0, TUPLE_COLUMNS)
         newer = backup(second, SECOND, self.streams, encrypted, at + 86_400_000_000)
         secrets = key_content(2, REPOSITORY, SECRETS_ID, NAMING, CUT)
         suffix = "age" if encrypted else "key"
@@ -204,6 +207,23 @@ class Repository:
 
     def name(self, prefix, part=""):
         return next(name for name in self.objects if name.startswith(prefix) and part in name)
+
+
+def rows_left_out(r, other):
+    """Backups that refer to chunks without some of their rows."""
+    def refer(number, *references):
+        streams = [dict(value) for value in r.streams]
+        streams[number] = stream(streams[number][1], references)
+        at = 1_700_086_400_000_000
+        return other(clear={5: at, 6: at + 5_000_000, 12: streams})
+    runs = bytes([0, 1, 4, 2])
+    yield "good", "rows-left-out", refer(1, leaving_out(r.more_clients, runs)), ""
+    yield "good", "binary-rows-left-out", refer(5, leaving_out(r.more_binary, bytes([0, 2]))), ""
+    # The table has four rows: each half of a chunk is referred to by itself.
+    yield "good", "a-chunk-referred-to-twice", refer(
+        1, leaving_out(r.more_clients, bytes([0, 1, 1, 5])), leaving_out(r.more_clients, bytes([0, 2, 3, 2]))), ""
+    yield "bad", "rows-left-out-that-are-not-there", refer(1, leaving_out(r.more_clients, bytes([0, 1, 4, 3]))), "left out"
+    yield "bad", "fewer-rows-left-out-than-the-backup-says", refer(1, leaving_out(r.more_clients, bytes([0, 1]))), "rows"
 
 
 def identity(encrypted):
@@ -245,6 +265,7 @@ def changes(r):
 
     yield from revocations(r)
     yield from binary_rows(r, other)
+    yield from rows_left_out(r, other)
 
     yield "bad", "no-config", {config: None}, "no config"
     yield "bad", "config-by-a-stranger", {config: settings(True, STRANGER)}, "not signed by the owner"

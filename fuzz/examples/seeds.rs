@@ -5,6 +5,7 @@ use pgkeep_format::change::{Action, Change, OldRow};
 use pgkeep_format::entry::{Column, Data, Entry, EntryKind, Kind, Relation, RowEncoding, Section};
 use pgkeep_format::frame::{Codec, FrameHeader, FrameType, InnerHeader, Suite};
 use pgkeep_format::id::{BackupId, ChunkId, KeyId, PackId, RepositoryId, SeriesId, VerifyKey};
+use pgkeep_format::left_out::LeftOut;
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::object::{ObjectHeader, ObjectType};
 use pgkeep_format::{
@@ -141,8 +142,13 @@ fn indexed() -> index::IndexedPack {
 }
 
 fn references() -> Vec<stream::ChunkReference> {
-    let reference = |row_continues| stream::ChunkReference { id: ChunkId([8; 32]), row_continues };
-    vec![reference(true), reference(false)]
+    let reference = |row_continues| stream::ChunkReference {
+        row_continues,
+        ..stream::ChunkReference::whole(ChunkId([8; 32]))
+    };
+    let left_out = LeftOut::of([true, false, true]).map(Box::new);
+    let leaves_out = stream::ChunkReference { left_out, ..reference(false) };
+    vec![reference(true), reference(false), leaves_out]
 }
 
 fn clear() -> ClearPart {

@@ -68,6 +68,14 @@ pub fn pack_footer(bytes: &[u8]) {
     }
     if let Ok(references) = stream::decode_references(bytes) {
         assert_eq!(stream::encode_references(&references), bytes);
+        for left_out in references.iter().filter_map(|reference| reference.left_out.as_ref()) {
+            for encoding in [entry::RowEncoding::CopyText, entry::RowEncoding::CopyBinary] {
+                let mut rows = bytes.to_vec();
+                // Refused, or shorter by what was left out.
+                let _ = left_out.remove(encoding, &mut rows);
+                assert!(rows.len() <= bytes.len());
+            }
+        }
     }
     also_repaired(bytes, 0, 24, |bytes| {
         // A length that fits is the one the trailer itself leads to.

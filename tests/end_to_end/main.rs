@@ -44,6 +44,7 @@ mod repair;
 mod restore_errors;
 mod restore_parts;
 mod restore_rows;
+mod reused_rows;
 mod rights;
 mod round_trip;
 mod satellites;

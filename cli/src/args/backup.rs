@@ -1,7 +1,7 @@
 //! `pgkeep backup`.
 
 use super::{ConnectionArgs, SelectionArgs, WritingArgs, values};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +18,20 @@ pub(crate) struct BackupArgs {
     /// Which repository.
     #[command(flatten)]
     pub(crate) repository: WritingArgs,
+
+    /// Whether the backup before is read, to store of chunks that changed only the rows that are new
+    ///
+    /// It takes the identity, which a machine that only writes need not have: auto reads where the
+    /// identity is on this machine and the repository is a directory; always, from a bucket, too,
+    /// where what is read may cost more than what it saves; never stores such chunks anew.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ReuseRows::Auto, help_heading = "Repository")]
+    pub(crate) reuse_rows: ReuseRows,
+
+    /// The identity, for --reuse-rows [env: PGKEEP_IDENTITY]
+    ///
+    /// Without it pgkeep looks for REPOSITORY-ID.identity where the writer credential is looked for.
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub(crate) identity: Option<PathBuf>,
 
     /// Write one self-contained file instead; - is standard output
     ///
@@ -109,6 +123,17 @@ pub(crate) struct BackupArgs {
     /// Not how columns are compressed
     #[arg(long, help_heading = SELECTION)]
     pub(crate) no_toast_compression: bool,
+}
+
+/// When the backup before is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReuseRows {
+    /// Where it costs nothing but time.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 const SELECTION: &str = "Selection (patterns as pg_dump takes them)";

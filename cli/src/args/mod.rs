@@ -25,7 +25,7 @@ mod tests;
 mod values;
 mod verify;
 
-pub(crate) use backup::BackupArgs;
+pub(crate) use backup::{BackupArgs, ReuseRows};
 pub(crate) use connection::ConnectionArgs;
 pub(crate) use copy::CopyArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};

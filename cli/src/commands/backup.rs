@@ -3,7 +3,7 @@
 use super::connect;
 use super::view::{SHORT_ID_LEN, lsn};
 use crate::access::Context;
-use crate::args::BackupArgs;
+use crate::args::{BackupArgs, ReuseRows};
 use crate::exit::Exit;
 use crate::output::{
     Labels, Running, bytes, count, counted, duration, printable, rfc3339, stdout_is_terminal,
@@ -70,8 +70,14 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     refuse_terminal(context, args)?;
     refuse_double_tags(&args.tags)?;
     let settings = connect::settings(context, &args.connection)?;
-    let repository = context.open_for_writing(&args.repository).await?;
-    let options = options(args)?;
+    let (identity, reuses) = (args.identity.as_deref(), args.reuse_rows);
+    let repository = context.open_for_backup(&args.repository, identity, reuses).await?;
+    let reuses_rows = match reuses {
+        ReuseRows::Auto => context.place(&args.repository.place)?.directory().is_some(),
+        ReuseRows::Always => true,
+        ReuseRows::Never => false,
+    };
+    let options = options(args, reuses_rows)?;
     let running = Running::start(context.output, LABELS, "starting");
     let (report, file_bytes) = match args.file.as_deref() {
         None => {
@@ -112,7 +118,7 @@ async fn head(context: &Context, repository: &Repository, newest: BackupId) -> V
     }
 }
 
-fn options(args: &BackupArgs) -> Result<BackupOptions> {
+fn options(args: &BackupArgs, reuses_rows: bool) -> Result<BackupOptions> {
     let (selection, selection_text) = selection(args)?;
     let globals = match (args.globals, args.no_globals) {
         (true, _) => WithGlobals::Yes,
@@ -142,6 +148,7 @@ fn options(args: &BackupArgs) -> Result<BackupOptions> {
             foreign_tables,
             readers: 0,
         },
+        reuses_rows,
         is_copy: false,
     })
 }

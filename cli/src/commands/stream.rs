@@ -159,6 +159,7 @@ impl TableCopier for Copier {
             jobs: NonZeroUsize::MIN,
             tags: Vec::new(),
             lock_timeout: COPY_LOCK_TIMEOUT,
+            reuses_rows: false,
             is_copy: true,
         };
         let silent: Arc<dyn Progress> = Arc::new(Silent);

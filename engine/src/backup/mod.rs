@@ -11,6 +11,8 @@
 //! durable before the manifest is written; a run that stops anywhere leaves a repository
 //! as good as before, and packs that the next run uses.
 
+mod earlier;
+mod part;
 mod plan;
 mod rows;
 mod source;
@@ -25,8 +27,9 @@ use crate::repository::{ChunkWriter, FinishedBackup, PACK_TARGET, Packer, Reposi
 use crate::seal::{Sealer, random, series_id};
 use crate::store::SingleFileWriter;
 use crate::{Error, ErrorKind, Result, clock};
+use earlier::Earlier;
 use pgkeep_format::entry::Entry;
-use pgkeep_format::id::BackupId;
+use pgkeep_format::id::{BackupId, SeriesId};
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::stream::Stream;
 use source::Source;
@@ -60,6 +63,9 @@ pub struct BackupOptions {
     pub lock_timeout: Duration,
     /// The options that made up `selection`, as typed; kept for people.
     pub selection_text: Vec<String>,
+    /// Whether the backup before is read, where it can be, to store only rows that are new of chunks
+    /// that have changed.
+    pub reuses_rows: bool,
     /// Whether it is a copy of tables for a change stream that lacks their rows.
     pub is_copy: bool,
 }
@@ -214,7 +220,15 @@ async fn take(
     let packer = Packer::new(repository, pack_target);
     let (writer, packing) =
         ChunkWriter::begin(&secrets, &sealer, run.known().clone(), packer, progress);
-    let copied = copy(first, databases, globals, options, &writer, progress).await;
+    let series = match options.databases {
+        Databases::Connected => first.catalog.database.name.as_str(),
+        // No database has such a name: this is the series of the server.
+        Databases::All { .. } => "",
+    };
+    let series = series_id(&secrets, server.system_identifier, series);
+    let reuses = options.reuses_rows && !options.is_copy && !run.known().is_empty();
+    let before = (reuses && repository.reads()).then_some((repository, series));
+    let copied = copy(first, databases, globals, options, before, &writer, progress).await;
     let (copied, counts, packed) = writer.end(copied, packing).await?;
 
     progress.event(Event::Phase("writing the manifest".to_owned()));
@@ -228,16 +242,11 @@ async fn take(
         new_chunks: counts.new_chunks,
         entries: copied.entries,
     };
-    let series = match (&options.databases, &copied.databases[..]) {
-        (Databases::Connected, [database]) => database.name.as_str(),
-        // No database has such a name: this is the series of the server.
-        _ => "",
-    };
     let clear = ClearPart {
         id: BackupId(random()?),
         features: Vec::new(),
         kind: if options.is_copy { BackupKind::Copy } else { BackupKind::Logical },
-        series: series_id(&secrets, server.system_identifier, series),
+        series,
         started_at,
         finished_at: clock::now_micros(),
         lsn: copied.databases.iter().map(|database| database.lsn).min().unwrap_or_default(),
@@ -330,12 +339,14 @@ struct Copied {
     entries: u64,
 }
 
-/// Copies one database after the other; each snapshot ends with its database's last row.
+/// Copies one database after the other; each snapshot ends with its database's last row. `before` says
+/// where backups before this one are, where their rows are looked for.
 async fn copy(
     first: Source,
     mut others: impl Iterator<Item = Settings>,
     globals: Option<Vec<Entry>>,
     options: &BackupOptions,
+    before: Option<(&Repository, SeriesId)>,
     writer: &ChunkWriter,
     progress: &Arc<dyn Progress>,
 ) -> Result<Copied> {
@@ -360,7 +371,10 @@ async fn copy(
             Databases::Connected => "copying rows".to_owned(),
             Databases::All { .. } => format!("copying rows of \"{name}\""),
         }));
-        let rows = rows::copy_all(&snapshot, &catalog, options, writer, progress).await?;
+        let earlier = before.map(|(repository, series)| {
+            Earlier::new(repository, series, &name, &catalog.database.encoding)
+        });
+        let rows = rows::copy_all(&snapshot, &catalog, earlier, options, writer, progress).await?;
         copied.tables.extend(streams.store_rows(&mut catalog, rows).await?);
         copied.entries += catalog.entries.len() as u64;
         let oids = catalog.entries.iter().filter_map(|entry| entry.data.as_ref()?.table);

@@ -51,6 +51,11 @@ pub(super) fn plan(catalog: &Catalog) -> Plan {
     Plan { items: items.into(), parts, bytes }
 }
 
+/// Whether a table may have so many rows that chunks of them are compared with earlier ones.
+pub(super) fn may_have_chunks(table: &TableToCopy) -> bool {
+    table.rows.pages + table.rows.toast_pages > 8
+}
+
 fn items_of(number: usize, table: &TableToCopy, encoding: &str) -> Vec<Item> {
     let rows = &table.rows;
     // The database's own encoding: nothing is converted, so nothing can fail to be.

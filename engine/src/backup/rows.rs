@@ -2,25 +2,22 @@
 //! part of a table after the other.
 
 use super::BackupOptions;
+use super::earlier::Earlier;
+use super::part::PartInWork;
 use super::plan::{self, Item};
 use crate::catalog::Catalog;
 use crate::postgres::{Snapshot, WireSession};
 use crate::progress::{Event, Progress};
 use crate::repository::ChunkWriter;
-use crate::seal::{Chunk, Cutter, Layout};
+use crate::seal::{Cutter, Layout};
 use crate::{Error, ErrorKind, Result};
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesOrdered;
+use pgkeep_format::entry::Data;
 use pgkeep_format::stream::ChunkReference;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-
-/// Chunks of one worker that may be compressed and sealed while it reads on.
-const CHUNKS_IN_WORK: usize = 2;
 
 /// What was copied of one table.
 #[derive(Debug, Default)]
@@ -36,6 +33,8 @@ struct Work {
     tables: Vec<String>,
     /// How each table's chunks are laid out.
     layouts: Vec<Layout>,
+    /// What the backup before has, and what each table's rows are, where they are looked for in it.
+    earlier: Option<(Earlier, Vec<Option<Data>>)>,
     /// Whether there are processors that sealing beside the reading can use.
     seals_aside: bool,
     progress: Arc<dyn Progress>,
@@ -65,6 +64,7 @@ impl State {
 pub(super) async fn copy_all(
     snapshot: &Snapshot,
     catalog: &Catalog,
+    earlier: Option<Earlier>,
     options: &BackupOptions,
     writer: &ChunkWriter,
     progress: &Arc<dyn Progress>,
@@ -84,6 +84,7 @@ pub(super) async fn copy_all(
         state: Mutex::new(state),
         tables: tables.collect(),
         layouts: catalog.tables.iter().map(|_| Layout::default()).collect(),
+        earlier: earlier.map(|earlier| (earlier, rows_of(catalog))),
         seals_aside: processors() > jobs,
         progress: progress.clone(),
         changed: Notify::new(),
@@ -109,6 +110,15 @@ pub(super) async fn copy_all(
         })??;
     }
     work.into_tables()
+}
+
+/// What the rows of each table are, where there are enough of them to look for.
+fn rows_of(catalog: &Catalog) -> Vec<Option<Data>> {
+    let data = catalog.tables.iter().map(|table| {
+        let entry = catalog.entries.get(table.entry as usize)?;
+        entry.data.as_deref().filter(|_| plan::may_have_chunks(table)).cloned()
+    });
+    data.collect()
 }
 
 /// Processors that this process may use; many where nobody knows.
@@ -180,13 +190,14 @@ impl Work {
         writer: &ChunkWriter,
     ) -> Result<CopiedTable> {
         let mut rows = wire.copy_out(&item.sql).await?;
-        let mut part = PartInWork {
+        let earlier = self.earlier.as_ref();
+        let mut part = PartInWork::new(
             writer,
-            seals_aside: self.seals_aside,
-            layout: &self.layouts[item.table],
-            copied: CopiedTable::default(),
-            sealing: FuturesOrdered::new(),
-        };
+            &self.layouts[item.table],
+            self.seals_aside,
+            earlier.and_then(|(earlier, data)| Some((earlier, data[item.table].as_ref()?))),
+            item.part,
+        );
         let mut cutter = Cutter::new(writer.secrets());
         let mut cut = Vec::new();
         while let Some(run) = rows.next().await? {
@@ -260,45 +271,5 @@ async fn may_read(wire: &mut WireSession, item: &Item) -> Result<bool> {
             Ok(false)
         }
         Err(error) => Err(error),
-    }
-}
-
-struct PartInWork<'a> {
-    writer: &'a ChunkWriter,
-    /// Whether chunks are sealed beside the reading.
-    seals_aside: bool,
-    layout: &'a Layout,
-    copied: CopiedTable,
-    sealing: FuturesOrdered<BoxFuture<'static, Result<ChunkReference>>>,
-}
-
-impl PartInWork<'_> {
-    async fn push(&mut self, chunk: Chunk) -> Result<()> {
-        self.copied.rows += chunk.rows;
-        self.copied.bytes += chunk.plain.len() as u64;
-        if !self.seals_aside {
-            let reference = self.writer.write_rows_here(&chunk, self.layout).await?;
-            self.copied.references.push(reference);
-            return Ok(());
-        }
-        while self.sealing.len() >= CHUNKS_IN_WORK {
-            self.take_one().await?;
-        }
-        self.sealing.push_back(Box::pin(self.writer.write_rows(chunk, self.layout)));
-        Ok(())
-    }
-
-    async fn take_one(&mut self) -> Result<()> {
-        if let Some(reference) = self.sealing.next().await {
-            self.copied.references.push(reference?);
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<CopiedTable> {
-        while !self.sealing.is_empty() {
-            self.take_one().await?;
-        }
-        Ok(self.copied)
     }
 }

@@ -279,22 +279,19 @@ struct One {
 
 impl One {
     async fn copy(self, reference: ChunkReference) -> Result<ChunkReference> {
-        let ChunkReference { id, row_continues } = reference;
+        let id = reference.id;
         if let Some(new) = self.names.get(&id).filter(|new| self.writer.has(new)) {
             self.progress.event(Event::Advanced { rows: 0, bytes: 0, stored: 0 });
-            return Ok(ChunkReference { id: new, row_continues });
+            return Ok(ChunkReference { id: new, ..reference });
         }
-        let opened = self.reader.read(&id, self.frame_type).await?;
-        if opened.row_continues != row_continues {
-            let message = format!("chunk {id} does not end as its list says");
-            return Err(Error::new(ErrorKind::Damaged, message));
-        }
-        let chunk = Chunk { plain: opened.plain, rows: 0, row_continues };
+        let plain = self.reader.read_whole(&reference, self.frame_type).await?;
+        let ChunkReference { row_continues, ending, .. } = reference;
+        let chunk = Chunk { plain, rows: 0, row_continues, ending };
         let copied = match self.frame_type {
             FrameType::Rows => self.writer.write_rows(chunk, &self.layout).await?,
             other => self.writer.write(other, chunk).await?,
         };
         self.names.put(id, copied.id);
-        Ok(copied)
+        Ok(ChunkReference { id: copied.id, ..reference })
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::progress::{Silent, interrupt};
 use crate::repository::sample::{ROWS, Sample};
+use pgkeep_format::entry::RowEncoding;
 
 async fn copy_all(from: &Sample, to: &Sample) -> CopyReport {
     let progress: Arc<dyn Progress> = Arc::new(Silent);
@@ -14,7 +15,10 @@ async fn content(sample: &Sample, id: BackupId) -> (Vec<u8>, String, ClearPart) 
     let repository = sample.open().await.unwrap();
     let backup = repository.backup(id).await.unwrap();
     let reader = ChunkReader::open(&repository).await.unwrap();
-    let rows = reader.read_stream(backup.stream(0).unwrap(), 1 << 20).await.unwrap();
+    let mut rows = Vec::new();
+    for reference in reader.references(backup.stream(0).unwrap()).await.unwrap() {
+        rows.extend(reader.read_rows(&reference, RowEncoding::CopyText).await.unwrap());
+    }
     let entries = reader.entries(&backup, 1).await.unwrap();
     (rows, entries[0].name.clone(), backup.clear)
 }

@@ -8,7 +8,6 @@ use crate::progress::Event;
 use crate::repository::{RowsSeen, WholeRows};
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::{Data, Entry, RowEncoding};
-use pgkeep_format::frame::FrameType;
 
 /// Bytes of one row, at most: no server sends longer ones.
 const ROW_LEN_MAX: usize = 1 << 30;
@@ -45,8 +44,8 @@ impl Export<'_> {
         let mut seen = RowsSeen::new(&references, data.rows, data.bytes);
         let mut whole = WholeRows::new(&self.reader, &references, data.encoding);
         for (at, reference) in references.iter().enumerate() {
-            let plain = match self.reader.read(&reference.id, FrameType::Rows).await {
-                Ok(opened) => opened.plain,
+            let plain = match self.reader.read_rows(reference, data.encoding).await {
+                Ok(plain) => plain,
                 Err(error) if allows_damage && error.kind() == ErrorKind::Damaged => {
                     whole.take(at, None).await?;
                     seen.lost(at);

@@ -1,14 +1,17 @@
 //! Reads chunks back: found by the index, proven by checksum, seal and name. What cannot be read
 //! from one pack is read from another that has it.
 
+use super::index::Wanted;
 use super::{ChunkIndex, Location, Repository};
-use crate::seal::{self, Opened};
+use crate::seal::{self, DataKey, Opened, Secrets};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
+use pgkeep_format::entry::RowEncoding;
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN, Suite};
 use pgkeep_format::id::ChunkId;
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::stream::{ChunkReference, Stream, decode_references};
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How often a reader learns anew where chunks are. Each prune that runs meanwhile may take one;
@@ -25,8 +28,10 @@ pub struct ChunkReader {
     known: Arc<RwLock<Known>>,
     /// Held by whoever reads the index anew; the others wait for what comes of it.
     renewing: Arc<tokio::sync::Mutex<()>>,
-    /// Whether it finds lists of chunks and nothing else.
-    lists_only: bool,
+    /// What it finds.
+    wanted: Wanted,
+    /// Whether chunks are opened by whoever reads them, not beside.
+    opens_here: bool,
 }
 
 /// Where chunks are, as far as it is known.
@@ -35,6 +40,16 @@ struct Known {
     index: Arc<ChunkIndex>,
     /// How often it was read anew.
     renewals: u32,
+}
+
+/// Chunks of rows that a reader is to find.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RowChunks(Arc<HashSet<u64>>);
+
+impl FromIterator<ChunkId> for RowChunks {
+    fn from_iter<I: IntoIterator<Item = ChunkId>>(chunks: I) -> Self {
+        Self(Arc::new(chunks.into_iter().map(|chunk| Wanted::beginning(&chunk)).collect()))
+    }
 }
 
 /// What came of trying all known copies of a chunk.
@@ -52,17 +67,21 @@ impl ChunkReader {
     /// # Errors
     /// As [`ChunkIndex::for_reading`].
     pub async fn open(repository: &Repository) -> Result<Self> {
-        let index = Arc::new(ChunkIndex::for_reading(repository).await?);
-        Ok(Self::with(repository, index, false))
+        Self::of(repository, Wanted::All).await
     }
 
-    fn with(repository: &Repository, index: Arc<ChunkIndex>, lists_only: bool) -> Self {
-        let known = Known { index, renewals: 0 };
+    async fn of(repository: &Repository, wanted: Wanted) -> Result<Self> {
+        let index = ChunkIndex::load(repository, &wanted).await?;
+        Ok(Self::with(repository, Known { index: Arc::new(index), renewals: 0 }, wanted))
+    }
+
+    fn with(repository: &Repository, known: Known, wanted: Wanted) -> Self {
         Self {
             repository: repository.clone(),
             known: Arc::new(RwLock::new(known)),
             renewing: Arc::default(),
-            lists_only,
+            wanted,
+            opens_here: false,
         }
     }
 
@@ -71,18 +90,32 @@ impl ChunkReader {
     /// # Errors
     /// As [`ChunkIndex::for_reading`].
     pub(crate) async fn of_lists(repository: &Repository) -> Result<Self> {
-        let index = Arc::new(ChunkIndex::of_lists(repository).await?);
-        Ok(Self::with(repository, index, true))
+        Self::of(repository, Wanted::OfTypes(&[FrameType::List])).await
+    }
+
+    /// Finds what backups are told by, their lists and entries, and no rows.
+    ///
+    /// # Errors
+    /// As [`ChunkIndex::for_reading`].
+    pub(crate) async fn of_definitions(repository: &Repository) -> Result<Self> {
+        Self::of(repository, Wanted::OfTypes(&[FrameType::List, FrameType::Entries])).await
+    }
+
+    /// Finds these chunks of rows, and those few whose ids begin as one of these does. They are opened
+    /// by whoever reads them: beside a backup no processor is idle, and what each thread keeps of
+    /// memory adds up.
+    ///
+    /// # Errors
+    /// As [`ChunkIndex::for_reading`].
+    pub(crate) async fn of_rows(repository: &Repository, chunks: &RowChunks) -> Result<Self> {
+        let reader = Self::of(repository, Wanted::Rows(chunks.0.clone())).await?;
+        Ok(Self { opens_here: true, ..reader })
     }
 
     /// Finds nothing.
     pub(crate) fn none(repository: &Repository) -> Self {
-        let index = Arc::default();
-        let known = Known { index, renewals: RENEWALS_MAX };
-        Self {
-            known: Arc::new(RwLock::new(known)),
-            ..Self::with(repository, Arc::default(), false)
-        }
+        let known = Known { index: Arc::default(), renewals: RENEWALS_MAX };
+        Self::with(repository, known, Wanted::All)
     }
 
     /// Where all chunks are, as this reader knows it now.
@@ -107,6 +140,41 @@ impl ChunkReader {
     pub async fn read(&self, chunk: &ChunkId, frame_type: FrameType) -> Result<Opened> {
         let (_, _, _, opened) = self.take(chunk, Some(frame_type)).await?;
         opened.ok_or_else(|| Error::new(ErrorKind::Internal, "chunk was not opened"))
+    }
+
+    /// Reads the rows of a chunk that a stream has.
+    ///
+    /// # Errors
+    /// As [`ChunkReader::read`]; [`ErrorKind::Damaged`] when the chunk is not as its reference says.
+    pub async fn read_rows(
+        &self,
+        reference: &ChunkReference,
+        encoding: RowEncoding,
+    ) -> Result<Vec<u8>> {
+        let mut plain = self.read_whole(reference, FrameType::Rows).await?;
+        if let Some(left_out) = &reference.left_out {
+            left_out
+                .remove(encoding, &mut plain)
+                .map_err(|error| Error::undecodable(format!("chunk {}", reference.id), error))?;
+        }
+        Ok(plain)
+    }
+
+    /// Reads all of a chunk, with rows that the stream leaves out.
+    ///
+    /// # Errors
+    /// As [`ChunkReader::read_rows`].
+    pub(crate) async fn read_whole(
+        &self,
+        reference: &ChunkReference,
+        frame_type: FrameType,
+    ) -> Result<Vec<u8>> {
+        let opened = self.read(&reference.id, frame_type).await?;
+        if opened.row_continues != reference.row_continues {
+            let message = format!("chunk {} does not end as its list says", reference.id);
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
+        Ok(opened.plain)
     }
 
     /// The frame of a chunk as it is stored, compared with its checksums; needs no key.
@@ -200,8 +268,9 @@ impl ChunkReader {
             header.check_payload(&frame[HEADER_LEN..]).map_err(undecodable)?;
             return Ok((header, frame, None));
         }
-        let opened = self.repository.open_frame(header, frame.clone()).await?;
-        Ok((header, frame, Some(opened)))
+        let opener = self.repository.opener(header, frame.clone()).await?;
+        let opened = if self.opens_here { opener.open() } else { opener.open_beside().await };
+        Ok((header, frame, Some(opened?)))
     }
 
     fn known(&self) -> Known {
@@ -220,10 +289,7 @@ impl ChunkReader {
             return Ok(None);
         }
         tracing::info!("a chunk is not where it was: the index is read anew");
-        let index = Arc::new(match self.lists_only {
-            true => ChunkIndex::of_lists(&self.repository).await?,
-            false => ChunkIndex::for_reading(&self.repository).await?,
-        });
+        let index = Arc::new(ChunkIndex::load(&self.repository, &self.wanted).await?);
         let newer = Known { index, renewals: known.renewals + 1 };
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = newer.clone();
         Ok(Some(newer))
@@ -246,9 +312,7 @@ impl ChunkReader {
         if references.len() as u64 != stream.chunks {
             return Err(Error::new(ErrorKind::Damaged, "stream has another number of chunks"));
         }
-        if references.last().is_some_and(|last| last.row_continues) {
-            return Err(Error::new(ErrorKind::Damaged, "stream ends within a row"));
-        }
+        stream.check(&references).map_err(damaged)?;
         Ok(references)
     }
 
@@ -265,16 +329,25 @@ impl ChunkReader {
         if error.is_of_store() || stream.lists.is_empty() {
             return Err(error);
         }
-        let mut references = Vec::new();
+        let mut references: Vec<ChunkReference> = Vec::new();
         for list in &stream.lists {
             let read = match self.read(list, FrameType::List).await {
                 Err(error) if error.is_of_store() => return Err(error),
                 read => read.ok().and_then(|opened| decode_references(&opened.plain).ok()),
             };
             match read {
-                Some(read) => references.extend(read),
+                Some(read) => {
+                    // Rows are left out only behind a row's end.
+                    if read.first().is_some_and(|first| first.left_out.is_some())
+                        && let Some(last) = references.last_mut()
+                    {
+                        last.row_continues = false;
+                    }
+                    references.extend(read);
+                }
                 None => {
-                    references.push(ChunkReference { id: ChunkId::default(), row_continues: true });
+                    let nowhere = ChunkReference::whole(ChunkId::default());
+                    references.push(ChunkReference { row_continues: true, ..nowhere });
                 }
             }
         }
@@ -282,24 +355,6 @@ impl ChunkReader {
             last.row_continues = false;
         }
         Ok(references)
-    }
-
-    /// Reads a whole stream of at most `limit` bytes into memory.
-    ///
-    /// # Errors
-    /// As [`ChunkReader::read`]; [`ErrorKind::Damaged`] when it is longer.
-    pub async fn read_stream(&self, stream: &Stream, limit: usize) -> Result<Vec<u8>> {
-        let frame_type = FrameType::from_code(stream.frame_type)
-            .map_err(|error| Error::undecodable("stream", error))?;
-        let mut bytes = Vec::new();
-        for reference in self.references(stream).await? {
-            let opened = self.read(&reference.id, frame_type).await?;
-            if bytes.len() + opened.plain.len() > limit {
-                return Err(Error::new(ErrorKind::Damaged, "stream is longer than it may be"));
-            }
-            bytes.extend_from_slice(&opened.plain);
-        }
-        Ok(bytes)
     }
 }
 
@@ -309,19 +364,40 @@ impl Repository {
     /// # Errors
     /// [`ErrorKind::Damaged`]; [`ErrorKind::WrongKey`] when its key is not at hand.
     pub(crate) async fn open_frame(&self, header: FrameHeader, frame: Bytes) -> Result<Opened> {
+        self.opener(header, frame).await?.open_beside().await
+    }
+
+    async fn opener(&self, header: FrameHeader, frame: Bytes) -> Result<Opener> {
         let key = match header.suite {
             Suite::None => None,
             _ => Some(self.inner.keys.data_key(self.store(), header.key).await?),
         };
         let secrets = self.inner.keys.secrets().cloned();
-        // Opening a chunk takes milliseconds of pure computation.
-        let opened = tokio::task::spawn_blocking(move || {
-            let payload = frame.get(HEADER_LEN..).unwrap_or_default();
-            header
-                .check_payload(payload)
-                .map_err(|error| Error::undecodable(format!("chunk {}", header.chunk), error))?;
-            seal::open(&header, payload, key.as_ref(), secrets.as_ref())
-        });
+        Ok(Opener { header, frame, key, secrets })
+    }
+}
+
+/// A frame and what it takes to open it.
+struct Opener {
+    header: FrameHeader,
+    frame: Bytes,
+    key: Option<DataKey>,
+    secrets: Option<Secrets>,
+}
+
+impl Opener {
+    /// Checks and opens it: milliseconds of pure computation.
+    fn open(&self) -> Result<Opened> {
+        let header = &self.header;
+        let payload = self.frame.get(HEADER_LEN..).unwrap_or_default();
+        header
+            .check_payload(payload)
+            .map_err(|error| Error::undecodable(format!("chunk {}", header.chunk), error))?;
+        seal::open(header, payload, self.key.as_ref(), self.secrets.as_ref())
+    }
+
+    async fn open_beside(self) -> Result<Opened> {
+        let opened = tokio::task::spawn_blocking(move || self.open());
         opened.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "opening a chunk did not end").because(error)
         })?

@@ -195,7 +195,10 @@ mod tests {
     use pgkeep_format::id::ChunkId;
 
     fn spans(chunks: &[(ChunkState, bool)], rows: u64) -> Vec<(u64, u64, u64, u64, bool)> {
-        let reference = |row_continues| ChunkReference { id: ChunkId([1; 32]), row_continues };
+        let reference = |row_continues| ChunkReference {
+            row_continues,
+            ..ChunkReference::whole(ChunkId([1; 32]))
+        };
         let references: Vec<_> = chunks.iter().map(|(_, it)| reference(*it)).collect();
         let states: Vec<_> = chunks.iter().map(|(state, _)| *state).collect();
         let spans = lost_spans(&references, &states, Some(rows));

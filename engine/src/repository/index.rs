@@ -14,8 +14,9 @@ use pgkeep_format::index::{self, IndexedPack};
 use pgkeep_format::name::{INDEXES, ObjectName, PACKS};
 use pgkeep_format::object::ObjectType;
 use pgkeep_format::pack::{FOOTER_ENTRY_LEN, FooterEntry, TRAILER_LEN, Trailer, decode_footer};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// Indexes that are read at the same time.
@@ -70,6 +71,35 @@ impl Entry for Place {
     }
 }
 
+/// The chunks that an index holds.
+#[derive(Debug, Clone)]
+pub(super) enum Wanted {
+    /// All.
+    All,
+    /// Those of these types.
+    OfTypes(&'static [FrameType]),
+    /// Those of rows whose ids begin so.
+    Rows(Arc<HashSet<u64>>),
+}
+
+impl Wanted {
+    /// The beginning of an id, as [`Wanted::Rows`] has it.
+    pub(super) fn beginning(chunk: &ChunkId) -> u64 {
+        chunk.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn takes(&self, entry: &FooterEntry) -> bool {
+        match self {
+            Self::All => true,
+            Self::OfTypes(types) => types.contains(&entry.frame_type),
+            Self::Rows(beginnings) => {
+                entry.frame_type == FrameType::Rows
+                    && beginnings.contains(&Self::beginning(&entry.chunk))
+            }
+        }
+    }
+}
+
 impl ChunkIndex {
     /// What a reader can find: what indexes say, the footers of all other packs, and every copy of a
     /// chunk.
@@ -78,19 +108,14 @@ impl ChunkIndex {
     /// What reading the store gives. A pack that cannot be read is passed over: whoever
     /// needs a chunk of it is told then.
     pub async fn for_reading(repository: &Repository) -> Result<Self> {
-        Self::load(repository, |_| true).await
+        Self::load(repository, &Wanted::All).await
     }
 
-    /// Where lists of chunks lie, and nothing else.
+    /// Where the chunks that are `wanted` lie.
     ///
     /// # Errors
     /// As [`ChunkIndex::for_reading`].
-    pub(super) async fn of_lists(repository: &Repository) -> Result<Self> {
-        Self::load(repository, |frame_type| frame_type == FrameType::List).await
-    }
-
-    /// Where chunks of the types that are `wanted` lie.
-    async fn load(repository: &Repository, wanted: fn(FrameType) -> bool) -> Result<Self> {
+    pub(super) async fn load(repository: &Repository, wanted: &Wanted) -> Result<Self> {
         let (mut index, unknown) = Self::from_indexes(repository, wanted).await?;
         for (pack, len) in unknown {
             match read_footer(repository, ObjectName::Pack(pack), len).await {
@@ -107,11 +132,15 @@ impl ChunkIndex {
     /// The index, and the packs (with lengths) that it does not cover.
     async fn from_indexes(
         repository: &Repository,
-        wanted: fn(FrameType) -> bool,
+        wanted: &Wanted,
     ) -> Result<(Self, HashMap<PackId, u64>)> {
         let mut packs = pack_lengths(repository).await?;
         let indexes = list_indexes(repository).await?;
-        let room = if wanted(FrameType::Rows) { expected_chunks(&indexes) } else { 0 };
+        let room = match wanted {
+            Wanted::All => expected_chunks(&indexes),
+            Wanted::OfTypes(_) => 0,
+            Wanted::Rows(beginnings) => beginnings.len(),
+        };
         let mut index = Self { packs: Vec::new(), chunks: Shelves::with_room(room) };
         let mut said: HashMap<PackId, Vec<u64>> = HashMap::new();
         indexed_packs(repository, indexes, |pack| {
@@ -132,11 +161,11 @@ impl ChunkIndex {
         Ok((index, packs))
     }
 
-    fn add(&mut self, pack: &IndexedPack, wanted: fn(FrameType) -> bool) {
+    fn add(&mut self, pack: &IndexedPack, wanted: &Wanted) {
         // Lists of more packs than u32 can count do not fit in memory.
         let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
         self.packs.push(pack.pack);
-        for entry in pack.entries.iter().filter(|entry| wanted(entry.frame_type)) {
+        for entry in pack.entries.iter().filter(|entry| wanted.takes(entry)) {
             // PACK_LEN_MAX keeps offsets within u32.
             let Ok(offset) = u32::try_from(entry.offset) else { continue };
             let (stored_len, frame_type) = (entry.stored_len, entry.frame_type.code());

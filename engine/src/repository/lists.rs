@@ -12,6 +12,8 @@ use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
 const LIST_MIN: usize = 64;
 const LIST_MAX: usize = 8192;
 const LIST_CUT_MASK: u16 = 0x3ff;
+/// A list ends, too, when the runs of rows left out have so many bytes.
+const RUNS_LEN_MAX: usize = 1 << 20;
 
 impl ChunkWriter {
     /// The stream of these chunks; stores its lists.
@@ -25,12 +27,13 @@ impl ChunkWriter {
             chunks: references.len() as u64,
             ..Stream::default()
         };
-        if references.len() <= INLINE_CHUNKS_MAX {
+        let leaves_out = references.iter().any(|reference| reference.left_out.is_some());
+        if references.len() <= INLINE_CHUNKS_MAX && !leaves_out {
             stream.inline = encode_references(references);
             return Ok(stream);
         }
         for list in lists(references) {
-            let chunk = Chunk { plain: encode_references(list), rows: 0, row_continues: false };
+            let chunk = Chunk { plain: encode_references(list), ..Chunk::default() };
             stream.lists.push(self.write(FrameType::List, chunk).await?.id);
         }
         Ok(stream)
@@ -39,13 +42,15 @@ impl ChunkWriter {
 
 fn lists(references: &[ChunkReference]) -> Vec<&[ChunkReference]> {
     let mut lists = Vec::new();
-    let mut start = 0;
+    let (mut start, mut runs_len) = (0, 0);
     for (at, reference) in references.iter().enumerate() {
         let len = at + 1 - start;
+        runs_len += reference.left_out.as_ref().map_or(0, |left_out| left_out.encode().len());
         let mark = u16::from_le_bytes([reference.id.0[0], reference.id.0[1]]);
-        if len >= LIST_MAX || (len >= LIST_MIN && mark & LIST_CUT_MASK == 0) {
+        let is_full = len >= LIST_MAX || runs_len >= RUNS_LEN_MAX;
+        if is_full || (len >= LIST_MIN && mark & LIST_CUT_MASK == 0) {
             lists.push(&references[start..=at]);
-            start = at + 1;
+            (start, runs_len) = (at + 1, 0);
         }
     }
     if start < references.len() {

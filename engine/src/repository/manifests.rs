@@ -57,19 +57,34 @@ impl Repository {
     /// [`ErrorKind::Store`]; a manifest that cannot be read is named in the result.
     pub async fn backups(&self) -> Result<Backups> {
         let mut backups = Backups { good: Vec::new(), unreadable: Vec::new() };
-        for object in self.store().list(BACKUPS).await? {
-            let ObjectName::Backup(id) = object.name else { continue };
-            match self.backup(id).await {
-                Ok(backup) => backups.good.push(backup),
-                Err(error) if error.is_of_store() => return Err(error),
-                // Forgotten meanwhile; some stores list for a while what is gone.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => backups.unreadable.push((id, error)),
-            }
-        }
+        let read = self.for_each_backup(|id, backup| match backup {
+            Ok(backup) => backups.good.push(backup),
+            Err(error) => backups.unreadable.push((id, error)),
+        });
+        read.await?;
         backups.good.sort_by_key(|backup| (backup.clear.finished_at, backup.clear.id));
         backups.unreadable.sort_by_key(|(id, _)| *id);
         Ok(backups)
+    }
+
+    /// Reads all manifests, and holds one at a time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Store`]; what is wrong with one that cannot be read is given in its place.
+    pub(crate) async fn for_each_backup(
+        &self,
+        mut each: impl FnMut(BackupId, Result<Backup>) + Send,
+    ) -> Result<()> {
+        for object in self.store().list(BACKUPS).await? {
+            let ObjectName::Backup(id) = object.name else { continue };
+            match self.backup(id).await {
+                Err(error) if error.is_of_store() => return Err(error),
+                // Forgotten meanwhile; some stores list for a while what is gone.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                backup => each(id, backup),
+            }
+        }
+        Ok(())
     }
 
     /// Reads one manifest.
@@ -191,20 +206,16 @@ impl ChunkReader {
     /// [`ErrorKind::Damaged`].
     pub async fn entries(&self, backup: &Backup, stream: u32) -> Result<Vec<Entry>> {
         let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("entries {why}"));
-        let stream = backup.stream(stream)?;
-        let bytes = self.read_stream(stream, ENTRIES_LEN_MAX).await?;
         let mut entries: Vec<Entry> = Vec::new();
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let (entry, len) = cbor::decode_first::<Entry>("entry", rest)
-                .map_err(|error| Error::undecodable("entry", error))?;
+        let read = self.for_each_entry(backup, stream, |entry| {
             let position = u32::try_from(entries.len()).map_err(|_| damaged("are too many"))?;
             if entry.depends_on.iter().any(|needed| *needed >= position) {
                 return Err(damaged("do not come in the order of their dependencies"));
             }
             entries.push(entry);
-            rest = &rest[len..];
-        }
+            Ok(())
+        });
+        read.await?;
         let refers_outside = |entry: &Entry| {
             entry.belongs_to.is_some_and(|whole| whole as usize >= entries.len())
                 || entry
@@ -216,6 +227,46 @@ impl ChunkReader {
             return Err(damaged("refer to what is not there"));
         }
         Ok(entries)
+    }
+}
+
+impl ChunkReader {
+    /// Gives each entry of a stream of entries; holds a chunk of them at a time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`]; what `each` gives.
+    pub(crate) async fn for_each_entry(
+        &self,
+        backup: &Backup,
+        stream: u32,
+        mut each: impl FnMut(Entry) -> Result<()> + Send,
+    ) -> Result<()> {
+        let stream = backup.stream(stream)?;
+        // Where an entry goes on, what is there of it.
+        let (mut held, mut len) = (Vec::new(), 0);
+        for reference in self.references(stream).await? {
+            let plain = self.read_whole(&reference, FrameType::Entries).await?;
+            len += plain.len();
+            if len > ENTRIES_LEN_MAX {
+                return Err(Error::new(ErrorKind::Damaged, "stream is longer than it may be"));
+            }
+            match held.is_empty() {
+                true => held = plain,
+                false => held.extend_from_slice(&plain),
+            }
+            if reference.row_continues {
+                continue;
+            }
+            let mut rest = &held[..];
+            while !rest.is_empty() {
+                let (entry, len) = cbor::decode_first::<Entry>("entry", rest)
+                    .map_err(|error| Error::undecodable("entry", error))?;
+                each(entry)?;
+                rest = &rest[len..];
+            }
+            held.clear();
+        }
+        Ok(())
     }
 }
 

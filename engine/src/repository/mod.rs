@@ -39,6 +39,7 @@ mod writers;
 mod writing;
 
 pub use chunks::ChunkReader;
+pub(crate) use chunks::RowChunks;
 pub use credentials::{Identity, WriterCredential};
 pub use damage::{ChunkState, LostSpan, MissingRows, RowSpan, RowsSeen, lost_spans};
 pub use head::Head;
@@ -256,6 +257,11 @@ impl Repository {
             Error::new(ErrorKind::WrongKey, "repository is encrypted and no identity was given")
                 .hint("Give the identity that was made with this repository: --identity FILE")
         })
+    }
+
+    /// Whether what is sealed can be read.
+    pub(crate) fn reads(&self) -> bool {
+        !self.inner.config.encrypted || self.inner.keys.reads()
     }
 
     /// Whether signatures by this key are accepted.

@@ -148,7 +148,7 @@ impl Writing {
         for plain in chunks {
             let row_continues = frame_type == FrameType::Rows && continues(plain);
             let id = self.store(frame_type, row_continues, plain).await;
-            references.push(ChunkReference { id, row_continues });
+            references.push(ChunkReference { row_continues, ..ChunkReference::whole(id) });
         }
         let mut stream = Stream {
             frame_type: frame_type.code(),

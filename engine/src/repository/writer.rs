@@ -97,6 +97,21 @@ impl ChunkWriter {
         true
     }
 
+    /// Whether the repository has a chunk that a backup may refer to; nothing is counted.
+    pub(crate) fn relies_on(&self, id: &ChunkId) -> bool {
+        self.shared.known.find(id).is_some()
+    }
+
+    /// The reference of a chunk of rows.
+    pub(crate) fn reference_of(&self, chunk: &Chunk) -> ChunkReference {
+        self.shared.reference(FrameType::Rows, chunk)
+    }
+
+    /// Tells of rows that need not be stored.
+    pub(crate) fn passed(&self, rows: u64, bytes: u64) {
+        self.shared.progress.event(Event::Advanced { rows, bytes, stored: 0 });
+    }
+
     /// Stores a chunk unless it is there; returns its reference once its frame is on its
     /// way to a pack. The computation runs beside the caller, who may begin the next one.
     pub(crate) fn write(
@@ -194,9 +209,8 @@ impl Shared {
         chunk: &Chunk,
         layout: Option<&Layout>,
     ) -> Result<(ChunkReference, Option<NewFrame>)> {
-        let flags = InnerHeader::flags_of(chunk.row_continues);
-        let id = chunk_id(&self.secrets, frame_type, flags, &chunk.plain);
-        let reference = ChunkReference { id, row_continues: chunk.row_continues };
+        let reference = self.reference(frame_type, chunk);
+        let id = reference.id;
         let frame = if self.is_new(&id) {
             let (continues, plain) = (chunk.row_continues, &chunk.plain);
             let bytes = self.sealer.seal_laid_out(frame_type, id, continues, plain, layout)?;
@@ -214,6 +228,13 @@ impl Shared {
             stored: frame.as_ref().map_or(0, |frame| frame.bytes.len() as u64),
         });
         Ok((reference, frame))
+    }
+
+    fn reference(&self, frame_type: FrameType, chunk: &Chunk) -> ChunkReference {
+        let Chunk { row_continues, ending, .. } = *chunk;
+        let flags = InnerHeader::flags_of(row_continues);
+        let id = chunk_id(&self.secrets, frame_type, flags, &chunk.plain);
+        ChunkReference { row_continues, ending, ..ChunkReference::whole(id) }
     }
 
     /// Whether this chunk must be stored: neither the repository has it nor has this run

@@ -17,7 +17,6 @@ use crate::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding};
-use pgkeep_format::frame::FrameType;
 use pgkeep_format::manifest::Database;
 use pgkeep_format::stream::{ChunkReference, Stream};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -344,10 +343,11 @@ impl Loader {
         if part.is_some_and(Part::is_without_base) {
             return Ok(());
         }
-        let reads: Vec<_> =
-            group.chunks.iter().map(|reference| read(self.reader.clone(), *reference)).collect();
-        let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD).enumerate();
         let data = self.stored(position)?;
+        let encoding = data.encoding;
+        let reads: Vec<_> =
+            group.chunks.iter().map(|it| read(self.reader.clone(), it.clone(), encoding)).collect();
+        let mut chunks = stream::iter(reads).buffered(CHUNKS_AHEAD).enumerate();
         let mut whole = WholeRows::new(&self.reader, &group.chunks, data.encoding);
         let mut passing = RowsPassing::new(part, data, sink.copy.encoding())?;
         while let Some((at, chunk)) = chunks.next().await {
@@ -436,19 +436,16 @@ fn names_the_option(error: Error) -> Error {
     }
 }
 
-/// Reads a chunk: its rows, and the bytes that it took in the store.
+/// Reads the rows of a chunk, and the bytes that it took in the store.
 fn read(
     reader: ChunkReader,
     reference: ChunkReference,
+    encoding: RowEncoding,
 ) -> BoxFuture<'static, Result<(Vec<u8>, u64)>> {
     Box::pin(async move {
-        let opened = reader.read(&reference.id, FrameType::Rows).await?;
-        if opened.row_continues != reference.row_continues {
-            let message = format!("chunk {} does not end as its list says", reference.id);
-            return Err(Error::new(ErrorKind::Damaged, message));
-        }
+        let rows = reader.read_rows(&reference, encoding).await?;
         let stored = reader.locate(&reference.id)?.frame_len();
-        Ok((opened.plain, stored))
+        Ok((rows, stored))
     })
 }
 

@@ -72,7 +72,10 @@ mod tests {
 
     #[test]
     fn groups_hold_all_chunks_in_order_and_never_part_a_row() {
-        let reference = |row_continues| ChunkReference { id: ChunkId([1; 32]), row_continues };
+        let reference = |row_continues| ChunkReference {
+            row_continues,
+            ..ChunkReference::whole(ChunkId([1; 32]))
+        };
         let mut references = vec![reference(false); 8 * GROUP_CHUNKS + 8];
         references[GROUP_CHUNKS - 1].row_continues = true;
         references[GROUP_CHUNKS].row_continues = true;

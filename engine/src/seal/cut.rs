@@ -6,6 +6,7 @@
 //! Where the bytes come from, and in what pieces, makes no difference.
 
 use super::Secrets;
+use pgkeep_format::stream::Ending;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
@@ -20,7 +21,7 @@ pub const CUT_MAX: usize = 8 << 20;
 const SAMPLE_LEN: usize = 8 + 3 * 16;
 
 /// A run of rows on its way to a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chunk {
     /// The rows.
     pub plain: Vec<u8>,
@@ -28,6 +29,8 @@ pub struct Chunk {
     pub rows: u64,
     /// Whether its last row goes on in the next chunk.
     pub row_continues: bool,
+    /// What tells which row it ends with, where it was cut out of a run.
+    pub ending: Ending,
 }
 
 /// Cuts one run of rows.
@@ -37,6 +40,8 @@ pub struct Cutter {
     buffer: Vec<u8>,
     /// Where the row that is not complete yet begins in the buffer.
     row_start: usize,
+    /// Bytes of the row before it, as far as they are in the buffer.
+    last_row_len: usize,
     rows: u64,
 }
 
@@ -46,7 +51,13 @@ impl Cutter {
     pub fn new(secrets: &Secrets) -> Self {
         let mut key = [0; 16];
         key.copy_from_slice(&secrets.cut[..16]);
-        Self { hasher: SipHasher13::new_with_key(&key), buffer: Vec::new(), row_start: 0, rows: 0 }
+        Self {
+            hasher: SipHasher13::new_with_key(&key),
+            buffer: Vec::new(),
+            row_start: 0,
+            last_row_len: 0,
+            rows: 0,
+        }
     }
 
     /// Takes a piece of a row, its last one when `ends_row`; gives each chunk that is
@@ -68,6 +79,7 @@ impl Cutter {
         if ends_row {
             self.rows += 1;
             let row_start = std::mem::replace(&mut self.row_start, self.buffer.len());
+            self.last_row_len = self.buffer.len() - row_start;
             if self.buffer.len() >= CUT_MIN && self.is_cut(&self.buffer[row_start..]) {
                 emit(self.cut_whole_rows());
             }
@@ -82,73 +94,92 @@ impl Cutter {
             return self.push(rows, false, emit);
         };
         self.push(&rows[..*first], true, &mut emit);
-        let (mut start, mut held, mut count) = (*first, *first, 0);
+        let (mut start, mut held, mut count, mut last_len) = (*first, *first, 0, 0);
         for end in others {
             let row = &rows[start..*end];
             let len = self.buffer.len() + end - held;
             if len > CUT_MAX {
-                self.append(&rows[held..start], count);
+                self.append(&rows[held..start], count, last_len);
                 self.push(row, true, &mut emit);
                 (held, count) = (*end, 0);
             } else {
                 count += 1;
+                last_len = row.len();
                 if len >= CUT_MIN && self.is_cut(row) {
-                    self.append(&rows[held..*end], count);
+                    self.append(&rows[held..*end], count, last_len);
                     emit(self.cut_whole_rows());
                     (held, count) = (*end, 0);
                 }
             }
             start = *end;
         }
-        self.append(&rows[held..start], count);
+        self.append(&rows[held..start], count, last_len);
         if start < rows.len() {
             self.push(&rows[start..], false, emit);
         }
     }
 
     /// Takes whole rows that fit and behind none of which a cut falls, all at once.
-    fn append(&mut self, rows: &[u8], count: u64) {
-        self.buffer.extend_from_slice(rows);
-        self.row_start = self.buffer.len();
-        self.rows += count;
+    fn append(&mut self, rows: &[u8], count: u64, last_len: usize) {
+        if count > 0 {
+            self.buffer.extend_from_slice(rows);
+            self.row_start = self.buffer.len();
+            self.rows += count;
+            self.last_row_len = last_len;
+        }
     }
 
     /// Ends the run; gives what is left, nothing where nothing is.
     #[must_use]
     pub fn finish(self) -> Option<Chunk> {
+        let ending = self.ending();
         (!self.buffer.is_empty() || self.rows > 0).then_some(Chunk {
             plain: self.buffer,
             rows: self.rows,
             row_continues: false,
+            ending,
         })
     }
 
     /// Whether a cut follows a row. The chance grows with the row's length, so that chunks come out
     /// alike in bytes.
     fn is_cut(&self, row: &[u8]) -> bool {
+        // The hash is less than the quotient of the two, without the division.
+        let chance = u128::from(u64::MAX) * row.len() as u128;
+        (u128::from(self.hash(row)) + 1) * (CUT_AVERAGE - CUT_MIN) as u128 <= chance
+    }
+
+    fn hash(&self, row: &[u8]) -> u64 {
         let mut hasher = self.hasher;
         match sample(row) {
             Some(sample) => hasher.write(&sample),
             None => hasher.write(row),
         }
-        // The hash is less than the quotient of the two, without the division.
-        let chance = u128::from(u64::MAX) * row.len() as u128;
-        (u128::from(hasher.finish()) + 1) * (CUT_AVERAGE - CUT_MIN) as u128 <= chance
+        hasher.finish()
+    }
+
+    /// Of the last row that ends in the buffer.
+    fn ending(&self) -> Ending {
+        let last = self.buffer.get(self.row_start - self.last_row_len..self.row_start);
+        last.filter(|row| !row.is_empty())
+            .map_or(Ending::default(), |row| Ending::of(self.hash(row)))
     }
 
     fn cut_whole_rows(&mut self) -> Chunk {
         // Where one chunk was cut another is likely to follow. Room that it does not use was never
         // touched and costs nothing.
+        let ending = self.ending();
         let mut next = Vec::with_capacity(2 * CUT_AVERAGE);
         next.extend_from_slice(&self.buffer[self.row_start..]);
         self.buffer.truncate(self.row_start);
         let plain = std::mem::replace(&mut self.buffer, next);
-        self.row_start = 0;
-        Chunk { plain, rows: std::mem::take(&mut self.rows), row_continues: false }
+        (self.row_start, self.last_row_len) = (0, 0);
+        Chunk { plain, rows: std::mem::take(&mut self.rows), row_continues: false, ending }
     }
 
     fn cut_inside_row(&mut self) -> Chunk {
-        Chunk { plain: std::mem::take(&mut self.buffer), rows: 0, row_continues: true }
+        let plain = std::mem::take(&mut self.buffer);
+        Chunk { plain, row_continues: true, ..Chunk::default() }
     }
 }
 

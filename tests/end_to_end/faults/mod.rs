@@ -160,6 +160,7 @@ fn backup_options() -> BackupOptions {
         tags: Vec::new(),
         lock_timeout: Duration::from_secs(10),
         selection_text: Vec::new(),
+        reuses_rows: false,
         is_copy: false,
     }
 }

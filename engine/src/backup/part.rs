@@ -1,0 +1,165 @@
+//! A part of a table on its way from the cutter: its chunks are stored, or the backup refers to what the
+//! repository has. Where the backup before is looked at, an [`EarlierPart`] says which.
+
+use super::earlier::{self, Earlier, EarlierPart, Out};
+use super::rows::CopiedTable;
+use crate::repository::ChunkWriter;
+use crate::seal::{Chunk, Layout};
+use crate::{Error, ErrorKind, Result};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use pgkeep_format::entry::Data;
+use pgkeep_format::stream::ChunkReference;
+
+/// Chunks of one worker that may be compressed and sealed while it reads on.
+const CHUNKS_IN_WORK: usize = 2;
+
+/// A part of a table on its way.
+pub(super) struct PartInWork<'a> {
+    writer: &'a ChunkWriter,
+    /// Where rows are looked for that need not be stored, until that was begun.
+    earlier: Option<(&'a Earlier, &'a Data)>,
+    /// Which part of the table it is.
+    number: usize,
+    /// Chunks that came so far, the repository having them, and the last of them.
+    passed: (usize, Option<ChunkReference>),
+    compared: Option<EarlierPart>,
+    /// References of gathered rows, each with the number of the chunk that it goes before.
+    gathered: Vec<(usize, ChunkReference)>,
+    /// Whether chunks are sealed beside the reading.
+    seals_aside: bool,
+    layout: &'a Layout,
+    copied: CopiedTable,
+    sealing: FuturesOrdered<BoxFuture<'static, Result<ChunkReference>>>,
+}
+
+impl<'a> PartInWork<'a> {
+    /// Begins the part of this number. With `earlier`, rows that the backup before has are looked for.
+    pub(super) fn new(
+        writer: &'a ChunkWriter,
+        layout: &'a Layout,
+        seals_aside: bool,
+        earlier: Option<(&'a Earlier, &'a Data)>,
+        number: usize,
+    ) -> Self {
+        Self {
+            writer,
+            earlier,
+            number,
+            passed: (0, None),
+            compared: None,
+            gathered: Vec::new(),
+            seals_aside,
+            layout,
+            copied: CopiedTable::default(),
+            sealing: FuturesOrdered::new(),
+        }
+    }
+
+    /// Takes the next chunk.
+    pub(super) async fn push(&mut self, chunk: Chunk) -> Result<()> {
+        self.copied.rows += chunk.rows;
+        self.copied.bytes += chunk.plain.len() as u64;
+        if self.earlier.is_none() && self.compared.is_none() {
+            return self.store(chunk).await;
+        }
+        let reference = self.writer.reference_of(&chunk);
+        let outs = if self.writer.has(&reference.id) {
+            self.writer.passed(chunk.rows, chunk.plain.len() as u64);
+            match &mut self.compared {
+                Some(compared) => compared.pass(reference),
+                None => {
+                    self.passed = (self.passed.0 + 1, Some(reference.clone()));
+                    vec![Out::Reference(reference)]
+                }
+            }
+        } else {
+            // Only now, as it costs reading the backup before.
+            if EarlierPart::looks_at(&chunk)
+                && let Some((earlier, data)) = self.earlier.take()
+                && let Some(table) = earlier.table(data).await
+            {
+                let (passed, last) = (self.passed.0, self.passed.1.as_ref());
+                let writer = self.writer.clone();
+                self.compared = Some(EarlierPart::new(table, writer, self.number, passed, last));
+            }
+            match &mut self.compared {
+                Some(compared) => compared.take(chunk).await,
+                None => {
+                    self.passed = (self.passed.0 + 1, None);
+                    vec![Out::Chunk(chunk)]
+                }
+            }
+        };
+        self.settle(outs).await
+    }
+
+    async fn settle(&mut self, outs: Vec<Out>) -> Result<()> {
+        for out in outs {
+            match out {
+                Out::Chunk(chunk) => self.store(chunk).await?,
+                Out::Reference(reference) => {
+                    self.refers(&reference)?;
+                    self.sealing.push_back(Box::pin(std::future::ready(Ok(reference))));
+                    while self.sealing.len() > CHUNKS_IN_WORK {
+                        self.take_one().await?;
+                    }
+                }
+                Out::Gathered(place, chunk) => {
+                    let reference = self.writer.write_rows(chunk, self.layout).await?;
+                    self.gathered.push((place, reference));
+                }
+                Out::GatheredBefore(place, reference) => {
+                    self.refers(&reference)?;
+                    self.gathered.push((place, reference));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that the backup refers to a chunk that the repository has.
+    fn refers(&self, reference: &ChunkReference) -> Result<()> {
+        match self.writer.has(&reference.id) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Internal, "rows of no chunk were found")),
+        }
+    }
+
+    async fn store(&mut self, chunk: Chunk) -> Result<()> {
+        if !self.seals_aside {
+            let reference = self.writer.write_rows_here(&chunk, self.layout).await?;
+            self.sealing.push_back(Box::pin(std::future::ready(Ok(reference))));
+            return self.take_one().await;
+        }
+        while self.sealing.len() >= CHUNKS_IN_WORK {
+            self.take_one().await?;
+        }
+        self.sealing.push_back(Box::pin(self.writer.write_rows(chunk, self.layout)));
+        Ok(())
+    }
+
+    async fn take_one(&mut self) -> Result<()> {
+        if let Some(reference) = self.sealing.next().await {
+            self.copied.references.push(reference?);
+        }
+        Ok(())
+    }
+
+    /// Ends the part, when all its chunks are on their way to packs.
+    pub(super) async fn finish(mut self) -> Result<CopiedTable> {
+        if let Some(compared) = self.compared.take() {
+            let left = compared.finish()?;
+            self.settle(left).await?;
+        }
+        while !self.sealing.is_empty() {
+            self.take_one().await?;
+        }
+        if !self.gathered.is_empty() {
+            let chunks = std::mem::take(&mut self.copied.references);
+            self.copied.references = earlier::placed(chunks, self.gathered);
+        }
+        Ok(self.copied)
+    }
+}
