@@ -9,7 +9,7 @@
 
 use crate::FormatError;
 use crate::entry::RowEncoding;
-use crate::rows::Rows;
+use crate::rows::end_of_row;
 
 const WHAT: &str = "rows left out";
 
@@ -100,29 +100,22 @@ impl LeftOut {
     /// # Errors
     /// [`FormatError::Invalid`] when the chunk does not have them, or no such rows.
     pub fn remove(&self, encoding: RowEncoding, plain: &mut Vec<u8>) -> Result<(), FormatError> {
-        let mut moves = Vec::new();
-        let mut rows = Rows::new(encoding, plain);
-        let mut pass = |count: u32| {
-            let mut end = None;
-            for _ in 0..count {
-                let row = rows.next().ok_or_else(|| FormatError::invalid(WHAT, "not there"))??;
-                end = Some(row.end);
+        let behind = |plain: &[u8], rows: u32, mut at: usize| {
+            for _ in 0..rows {
+                at = end_of_row(encoding, plain, at)?;
             }
-            Ok::<Option<usize>, FormatError>(end)
+            Ok::<usize, FormatError>(at)
         };
-        let mut start = 0;
+        let (mut start, mut len) = (0, 0);
         for (kept, left_out) in self.runs() {
-            let kept_end = pass(kept)?.unwrap_or(start);
-            moves.push(start..kept_end);
-            start = pass(left_out)?.unwrap_or(kept_end);
+            let end = behind(plain, kept, start)?;
+            plain.copy_within(start..end, len);
+            len += end - start;
+            start = behind(plain, left_out, end)?;
         }
-        moves.push(start..plain.len());
-        let mut len = 0;
-        for kept in moves {
-            let kept_len = kept.len();
-            plain.copy_within(kept, len);
-            len += kept_len;
-        }
+        let rest = plain.len() - start;
+        plain.copy_within(start.., len);
+        len += rest;
         plain.truncate(len);
         Ok(())
     }

@@ -28,20 +28,32 @@ impl Iterator for Rows<'_> {
     type Item = Result<Range<usize>, FormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.plain.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let len = match self.encoding {
-            RowEncoding::CopyText => memchr::memchr(b'\n', rest).map(|newline| newline + 1),
-            RowEncoding::CopyBinary => tuple_len(rest),
-            RowEncoding::Cbor => None,
-        };
-        let start = self.at;
-        let Some(len) = len else {
-            self.at = self.plain.len();
-            return Some(Err(FormatError::invalid("rows", "they are not whole")));
-        };
-        self.at += len;
-        Some(Ok(start..self.at))
+        if self.at >= self.plain.len() {
+            return None;
+        }
+        let (start, end) = (self.at, end_of_row(self.encoding, self.plain, self.at));
+        self.at = *end.as_ref().unwrap_or(&self.plain.len());
+        Some(end.map(|end| start..end))
     }
+}
+
+/// Where the row ends that begins at a place.
+///
+/// # Errors
+/// [`FormatError::Invalid`] where no whole row begins there.
+pub(crate) fn end_of_row(
+    encoding: RowEncoding,
+    plain: &[u8],
+    at: usize,
+) -> Result<usize, FormatError> {
+    let rest = plain.get(at..).unwrap_or_default();
+    let len = match encoding {
+        RowEncoding::CopyText => memchr::memchr(b'\n', rest).map(|newline| newline + 1),
+        RowEncoding::CopyBinary => tuple_len(rest),
+        RowEncoding::Cbor => None,
+    };
+    let len = len.ok_or_else(|| FormatError::invalid("rows", "they are not whole"))?;
+    Ok(at + len)
 }
 
 /// Bytes of the binary tuple that `bytes` begin with; absent where there is no whole one.

@@ -84,6 +84,24 @@ fn a_backup_outlives_the_one_whose_rows_it_refers_to() {
 }
 
 #[test]
+fn rows_longer_than_a_chunk_stay_whole_among_rows_that_changed() {
+    let (source, repository) = (source(Server::shared(18)), repository());
+    // Two rows of ten megabytes each, in the middle of the table and next to each other.
+    source.query(
+        "CREATE TABLE long AS SELECT id, state, CASE WHEN id IN (30000, 30001)
+             THEN repeat(md5(id::text), 312500) ELSE note END AS note FROM orders ORDER BY id",
+    );
+    repository.backup(&source.uri(), &["-j", "2"]);
+    for which in 0..2 {
+        change(&source, which);
+        source.query(&format!("UPDATE long SET state = 'changed' WHERE id % 100 = {which}"));
+        repository.backup(&source.uri(), &["-j", "2"]);
+        let _ = repository.run(["verify"]).ok();
+        assert_restores(&repository, &source);
+    }
+}
+
+#[test]
 fn an_export_has_the_rows_that_are_left() {
     let (source, repository) = (source(Server::shared(18)), repository());
     repository.backup(&source.uri(), &[]);

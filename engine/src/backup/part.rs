@@ -61,6 +61,11 @@ impl<'a> PartInWork<'a> {
     pub(super) async fn push(&mut self, chunk: Chunk) -> Result<()> {
         self.copied.rows += chunk.rows;
         self.copied.bytes += chunk.plain.len() as u64;
+        if chunk.row_continues {
+            // Nothing may come between the pieces of a row: the rest of the part goes without.
+            self.earlier = None;
+            self.end_comparing().await?;
+        }
         if self.earlier.is_none() && self.compared.is_none() {
             return self.store(chunk).await;
         }
@@ -93,6 +98,13 @@ impl<'a> PartInWork<'a> {
             }
         };
         self.settle(outs).await
+    }
+
+    async fn end_comparing(&mut self) -> Result<()> {
+        match self.compared.take() {
+            Some(compared) => self.settle(compared.finish()?).await,
+            None => Ok(()),
+        }
     }
 
     async fn settle(&mut self, outs: Vec<Out>) -> Result<()> {
@@ -149,10 +161,7 @@ impl<'a> PartInWork<'a> {
 
     /// Ends the part, when all its chunks are on their way to packs.
     pub(super) async fn finish(mut self) -> Result<CopiedTable> {
-        if let Some(compared) = self.compared.take() {
-            let left = compared.finish()?;
-            self.settle(left).await?;
-        }
+        self.end_comparing().await?;
         while !self.sealing.is_empty() {
             self.take_one().await?;
         }

@@ -1,8 +1,8 @@
 //! Makes streams of chunks that are stored: few are named in the stream itself, many in lists.
 
 use super::ChunkWriter;
-use crate::Result;
 use crate::seal::Chunk;
+use crate::{Error, ErrorKind, Result};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::limits::INLINE_CHUNKS_MAX;
 use pgkeep_format::stream::{ChunkReference, Stream, encode_references};
@@ -27,6 +27,10 @@ impl ChunkWriter {
             chunks: references.len() as u64,
             ..Stream::default()
         };
+        // What no reader would take must not become a backup.
+        stream.check(references).map_err(|error| {
+            Error::new(ErrorKind::Internal, "stream is not valid").because(error)
+        })?;
         let leaves_out = references.iter().any(|reference| reference.left_out.is_some());
         if references.len() <= INLINE_CHUNKS_MAX && !leaves_out {
             stream.inline = encode_references(references);

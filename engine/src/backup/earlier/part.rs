@@ -37,7 +37,7 @@ const GATHERED_BYTES_MAX: usize = 8 << 20;
 const IDLE: u64 = 8;
 /// How far before a chunk that was found out of turn chunks of gathered rows are looked for.
 const BEFORE: usize = 8;
-/// After so many chunks in vain, only one that ends with a known row is looked for.
+/// After so many chunks in vain, only the one that ends with the same row is looked at.
 const MISSES_MAX: u32 = 4;
 
 /// What a part's chunks come to.
@@ -111,9 +111,9 @@ impl EarlierPart {
         }
     }
 
-    /// Whether rows of a chunk are looked for at all.
+    /// Whether rows of a chunk are looked for at all. One that begins within a row must not come here.
     pub(in crate::backup) fn looks_at(chunk: &Chunk) -> bool {
-        !chunk.row_continues && chunk.plain.len() >= CHUNK_LEN_MIN
+        chunk.plain.len() >= CHUNK_LEN_MIN
     }
 
     /// Notes that the part goes on with a chunk that the repository has.
@@ -138,15 +138,17 @@ impl EarlierPart {
             Some(found) => {
                 self.misses = 0;
                 self.keep(&chunk, &found);
+                match end {
+                    Some(end) => self.move_behind(end),
+                    None => self.move_to_last_found(),
+                }
             }
+            // Perhaps another chunk ends alike: the place stays what it was.
             None => {
                 self.misses += 1;
+                self.held.retain(|held| held.is_gathered() || held.used_bytes() > 0);
                 self.emit(Out::Chunk(chunk));
             }
-        }
-        match end {
-            Some(end) => self.move_behind(end),
-            None => self.move_to_last_found(),
         }
         std::mem::take(&mut self.out)
     }
@@ -169,7 +171,10 @@ impl EarlierPart {
     async fn hold(&mut self, end: Option<usize>, len: usize) {
         let next = self.at.map(|at| self.table.chunk_from(at));
         match (end, next) {
-            (Some(end), next) => self.hold_between(next.unwrap_or(end).min(end), end).await,
+            (Some(end), Some(next)) if self.misses < MISSES_MAX => {
+                self.hold_between(next.min(end), end).await;
+            }
+            (Some(end), _) => self.hold_between(end, end).await,
             (None, Some(next)) if self.misses < MISSES_MAX => {
                 let (mut at, mut left) = (next, 0);
                 for _ in 0..CHUNKS_MAX {

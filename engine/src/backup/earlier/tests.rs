@@ -204,6 +204,22 @@ async fn a_table_that_was_emptied_refers_to_no_chunk_of_which_little_is_left() {
 }
 
 #[tokio::test]
+async fn a_table_of_which_half_the_rows_changed_is_stored_and_refers_to_little() {
+    let mut table = rows(60_000);
+    let mut backups = Backups::new().await;
+    backups.back_up(&table, 0).await;
+    (0..table.len()).step_by(2).for_each(|at| table[at] = row(at, 1));
+    let second = backups.back_up(&table, 0).await;
+    assert!(counted(&second.rows) == counted(&table));
+    assert!(backups.read_bytes().await < 2 * bytes(&table));
+    // The next one finds what that one stored.
+    update(&mut table, 3, 2);
+    let third = backups.back_up(&table, 0).await;
+    assert!(third.stored * 20 < bytes(&table), "{} of {}", third.stored, bytes(&table));
+    assert!(counted(&third.rows) == counted(&table));
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_stored_again() {
     let mut table = rows(20_000);
     let mut backups = Backups::new().await;
