@@ -156,22 +156,28 @@ impl Context {
         identity: Option<&Path>,
         reuses: ReuseRows,
     ) -> Result<Repository> {
-        self.open_to_write(args, |place, id| match reuses {
+        let opened = self.open_to_write(args, |place, id| match reuses {
             ReuseRows::Never => Ok(None),
             ReuseRows::Auto if place.directory().is_none() => Ok(None),
-            ReuseRows::Auto if identity.is_none() => {
-                Ok(self.identity(None, id).unwrap_or_else(|error| {
-                    self.output.warning(&format!("the backup before is not read: {error}"));
-                    None
-                }))
-            }
             ReuseRows::Auto => self.identity(identity, id),
             ReuseRows::Always => match self.identity(identity, id)? {
                 Some(identity) => Ok(Some(identity)),
                 None => Err(self.no_identity(id, false)),
             },
-        })
-        .await
+        });
+        match opened.await {
+            // One that nobody asked for must not end a backup that needs none.
+            Err(error)
+                if reuses == ReuseRows::Auto
+                    && identity.is_none()
+                    && error.kind() == ErrorKind::WrongKey =>
+            {
+                let repository = self.open_for_writing(args).await?;
+                self.output.warning(&format!("the backup before is not read: {error}"));
+                Ok(repository)
+            }
+            opened => opened,
+        }
     }
 
     async fn open_to_write(

@@ -1,6 +1,7 @@
 //! Of chunks in which a few rows changed only the rows that are new are stored, where the backup before
 //! can be read; what comes back is the table all the same.
 
+use crate::moments::dedicated_with;
 use crate::{repository, repository_in};
 use pgkeep_tests::{Bucket, Database, Outcome, Repository, Server, every_major};
 use std::path::PathBuf;
@@ -98,6 +99,23 @@ fn rows_longer_than_a_chunk_stay_whole_among_rows_that_changed() {
         repository.backup(&source.uri(), &["-j", "2"]);
         let _ = repository.run(["verify"]).ok();
         assert_restores(&repository, &source);
+    }
+}
+
+#[test]
+fn each_database_of_a_server_is_compared_with_itself() {
+    let server = dedicated_with(18, &[]);
+    let (first, second, repository) = (source(&server), source(&server), repository());
+    let all = ["--all-databases", "-j", "2"];
+    let before = added(&repository, &first, &all);
+    change(&first, 0);
+    change(&second, 1);
+    let later = added(&repository, &first, &all);
+    assert!(later * 15 < before, "{later} bytes were added to {before}");
+    for database in [&first, &second] {
+        let copy = server.database();
+        repository.restore(&copy.uri(), &["--database", database.name()]);
+        database.assert_same_rows(&copy);
     }
 }
 

@@ -27,9 +27,9 @@ use crate::repository::{ChunkWriter, FinishedBackup, PACK_TARGET, Packer, Reposi
 use crate::seal::{Sealer, random, series_id};
 use crate::store::SingleFileWriter;
 use crate::{Error, ErrorKind, Result, clock};
-use earlier::Earlier;
+use earlier::{Earlier, Newest};
 use pgkeep_format::entry::Entry;
-use pgkeep_format::id::{BackupId, SeriesId};
+use pgkeep_format::id::BackupId;
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Tag, Totals};
 use pgkeep_format::stream::Stream;
 use source::Source;
@@ -227,7 +227,7 @@ async fn take(
     };
     let series = series_id(&secrets, server.system_identifier, series);
     let reuses = options.reuses_rows && !options.is_copy && !run.known().is_empty();
-    let before = (reuses && repository.reads()).then_some((repository, series));
+    let before = (reuses && repository.reads()).then(|| Arc::new(Newest::new(repository, series)));
     let copied = copy(first, databases, globals, options, before, &writer, progress).await;
     let (copied, counts, packed) = writer.end(copied, packing).await?;
 
@@ -339,14 +339,14 @@ struct Copied {
     entries: u64,
 }
 
-/// Copies one database after the other; each snapshot ends with its database's last row. `before` says
-/// where backups before this one are, where their rows are looked for.
+/// Copies one database after the other; each snapshot ends with its database's last row. Rows are looked
+/// for in the backup `before` this one.
 async fn copy(
     first: Source,
     mut others: impl Iterator<Item = Settings>,
     globals: Option<Vec<Entry>>,
     options: &BackupOptions,
-    before: Option<(&Repository, SeriesId)>,
+    before: Option<Arc<Newest>>,
     writer: &ChunkWriter,
     progress: &Arc<dyn Progress>,
 ) -> Result<Copied> {
@@ -371,9 +371,8 @@ async fn copy(
             Databases::Connected => "copying rows".to_owned(),
             Databases::All { .. } => format!("copying rows of \"{name}\""),
         }));
-        let earlier = before.map(|(repository, series)| {
-            Earlier::new(repository, series, &name, &catalog.database.encoding)
-        });
+        let encoding = &catalog.database.encoding;
+        let earlier = before.as_ref().map(|newest| Earlier::new(newest, &name, encoding));
         let rows = rows::copy_all(&snapshot, &catalog, earlier, options, writer, progress).await?;
         copied.tables.extend(streams.store_rows(&mut catalog, rows).await?);
         copied.entries += catalog.entries.len() as u64;

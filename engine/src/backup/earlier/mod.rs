@@ -5,17 +5,17 @@
 //! before that it comes from is read back, and rows are compared byte by byte: no hash is trusted. So
 //! it takes the identity. What cannot be read is as if it were not there.
 
+mod compared;
 mod held;
-mod part;
 
-pub(super) use part::{EarlierPart, Out};
+pub(super) use compared::{EarlierPart, Out};
 
 use crate::repository::{Backup, ChunkReader, Repository, RowChunks};
 use crate::{Error, Result};
 use pgkeep_format::entry::{Data, RowEncoding};
 use pgkeep_format::frame::FrameType;
 use pgkeep_format::id::SeriesId;
-use pgkeep_format::manifest::BackupKind;
+use pgkeep_format::manifest::{BackupKind, Database};
 use pgkeep_format::stream::{ChunkReference, Ending, Stream};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -27,10 +27,43 @@ const TABLE_LEN_MIN: u64 = 64 << 10;
 /// Bytes at a row's beginning and end that are hashed.
 const HASHED_LEN: usize = 48;
 
-/// The newest backup of a database, as far as it is known.
-pub(super) struct Earlier {
+/// The newest backup of a series, looked for once it is needed.
+pub(super) struct Newest {
     repository: Repository,
     series: SeriesId,
+    found: OnceCell<Option<Backup>>,
+}
+
+impl Newest {
+    /// Of a series in a repository.
+    pub(super) fn new(repository: &Repository, series: SeriesId) -> Self {
+        Self { repository: repository.clone(), series, found: OnceCell::new() }
+    }
+
+    async fn backup(&self) -> Result<Option<&Backup>> {
+        self.found.get_or_try_init(|| self.find()).await.map(Option::as_ref)
+    }
+
+    async fn find(&self) -> Result<Option<Backup>> {
+        let mut newest: Option<Backup> = None;
+        let read = self.repository.for_each_backup(|_, backup| {
+            let Ok(backup) = backup else { return };
+            let is_newer = newest
+                .as_ref()
+                .is_none_or(|newest| newest.clear.finished_at < backup.clear.finished_at);
+            let is_of_series = backup.clear.series == self.series;
+            if is_newer && is_of_series && backup.clear.kind == BackupKind::Logical {
+                newest = Some(backup);
+            }
+        });
+        read.await?;
+        Ok(newest)
+    }
+}
+
+/// What the newest backup has of a database, as far as it is known.
+pub(super) struct Earlier {
+    newest: Arc<Newest>,
     database: String,
     encoding: String,
     found: OnceCell<Option<Found>>,
@@ -55,15 +88,9 @@ pub(super) struct EarlierTable {
 
 impl Earlier {
     /// Of a database whose values have this encoding.
-    pub(super) fn new(
-        repository: &Repository,
-        series: SeriesId,
-        database: &str,
-        encoding: &str,
-    ) -> Self {
+    pub(super) fn new(newest: &Arc<Newest>, database: &str, encoding: &str) -> Self {
         Self {
-            repository: repository.clone(),
-            series,
+            newest: newest.clone(),
             database: database.to_owned(),
             encoding: encoding.to_owned(),
             found: OnceCell::new(),
@@ -93,15 +120,15 @@ impl Earlier {
     }
 
     async fn find(&self) -> Result<Option<Found>> {
-        let Some(backup) = self.newest().await? else { return Ok(None) };
-        let database = backup.database(Some(&self.database))?;
-        if database.encoding != self.encoding {
-            return Ok(None);
-        }
-        let lists = ChunkReader::of_definitions(&self.repository).await?;
+        let Some(backup) = self.newest.backup().await? else { return Ok(None) };
+        let databases = &backup.sealed_part()?.databases;
+        let is_same = |it: &&Database| it.name == self.database && it.encoding == self.encoding;
+        let Some(database) = databases.iter().find(is_same) else { return Ok(None) };
+        let repository = &self.newest.repository;
+        let lists = ChunkReader::of_definitions(repository).await?;
         let mut tables = HashMap::new();
         lists
-            .for_each_entry(&backup, database.entries_stream, |entry| {
+            .for_each_entry(backup, database.entries_stream, |entry| {
                 let data = entry.data.filter(|data| data.bytes >= TABLE_LEN_MIN);
                 if let Some(data) = data
                     && let Some(oid) = data.table
@@ -118,29 +145,8 @@ impl Earlier {
             chunks.extend(references.into_iter().map(|reference| reference.id));
         }
         let chunks: RowChunks = chunks.into_iter().collect();
-        let rows = ChunkReader::of_rows(&self.repository, &chunks).await?;
+        let rows = ChunkReader::of_rows(repository, &chunks).await?;
         Ok(Some(Found { lists, rows, tables, read: Mutex::default() }))
-    }
-
-    /// The newest backup of the series that has the database.
-    async fn newest(&self) -> Result<Option<Backup>> {
-        let mut newest: Option<Backup> = None;
-        self.repository
-            .for_each_backup(|_, backup| {
-                let Ok(backup) = backup else { return };
-                let is_newer = newest
-                    .as_ref()
-                    .is_none_or(|newest| newest.clear.finished_at < backup.clear.finished_at);
-                if is_newer
-                    && backup.clear.series == self.series
-                    && backup.clear.kind == BackupKind::Logical
-                    && backup.database(Some(&self.database)).is_ok()
-                {
-                    newest = Some(backup);
-                }
-            })
-            .await?;
-        Ok(newest)
     }
 }
 

@@ -1,4 +1,4 @@
-use super::part::{EarlierPart, Out};
+use super::compared::{EarlierPart, Out};
 use super::*;
 use crate::progress::{Progress, Silent};
 use crate::repository::sample::Sample;
@@ -176,6 +176,21 @@ async fn many_backups_store_little_each_and_a_restore_reads_little_more_than_the
     }
     // Each chunk once or twice anew when a quarter of its rows is gone, and what changed.
     assert!(stored < 4 * first, "{stored} of {first}");
+}
+
+#[tokio::test]
+async fn gathered_rows_fill_chunk_after_chunk() {
+    let long = |key: usize, version: u64| {
+        let text = String::from_utf8(row(key, version)).unwrap();
+        format!("{}{}\n", text.trim_end(), "-".repeat(5000)).into_bytes()
+    };
+    let mut table: Table = (0..3000).map(|key| long(key, 0)).collect();
+    let mut backups = Backups::new().await;
+    backups.back_up(&table, 0).await;
+    (0..table.len()).step_by(5).for_each(|at| table[at] = long(at, 1));
+    let second = backups.back_up(&table, 0).await;
+    assert!(counted(&second.rows) == counted(&table));
+    assert!(second.stored * 3 < bytes(&table), "{} of {}", second.stored, bytes(&table));
 }
 
 #[tokio::test]

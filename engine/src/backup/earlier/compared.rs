@@ -276,6 +276,8 @@ impl EarlierPart {
 
     /// Gathers the rows of a chunk that were not found.
     fn keep(&mut self, chunk: &Chunk, found: &[bool]) {
+        self.owed.0 += found.len() as u64;
+        self.owed.1 += chunk.plain.len() as u64;
         let (mut rows, mut bytes) = (0, 0);
         for (range, found) in Rows::new(self.table.encoding, &chunk.plain).flatten().zip(found) {
             if *found {
@@ -285,8 +287,6 @@ impl EarlierPart {
             }
         }
         self.writer.passed(rows, bytes);
-        self.owed.0 += found.len() as u64;
-        self.owed.1 += chunk.plain.len() as u64;
     }
 
     /// Settles the chunks up to a place that the table has passed.
