@@ -141,7 +141,7 @@ impl Context {
     /// [`ErrorKind::NoRepository`]; [`ErrorKind::WrongKey`] when there is no writer
     /// credential or it does not fit.
     pub(crate) async fn open_for_writing(&self, args: &WritingArgs) -> Result<Repository> {
-        self.open_to_write(args, |_, _| Ok(None)).await
+        self.open_to_write(args, |_| Ok(None)).await
     }
 
     /// As [`Context::open_for_writing`], with the identity where the rows of the backup before are
@@ -156,9 +156,8 @@ impl Context {
         identity: Option<&Path>,
         reuses: ReuseRows,
     ) -> Result<Repository> {
-        let opened = self.open_to_write(args, |place, id| match reuses {
+        let opened = self.open_to_write(args, |id| match reuses {
             ReuseRows::Never => Ok(None),
-            ReuseRows::Auto if place.directory().is_none() => Ok(None),
             ReuseRows::Auto => self.identity(identity, id),
             ReuseRows::Always => match self.identity(identity, id)? {
                 Some(identity) => Ok(Some(identity)),
@@ -183,10 +182,9 @@ impl Context {
     async fn open_to_write(
         &self,
         args: &WritingArgs,
-        identity: impl FnOnce(&Place, &str) -> Result<Option<Identity>>,
+        identity: impl FnOnce(&str) -> Result<Option<Identity>>,
     ) -> Result<Repository> {
-        let place = self.place(&args.place)?;
-        let store = place.open().await?;
+        let store = self.place(&args.place)?.open().await?;
         let id = repository_id(store.as_ref()).await?.to_string();
         let file = self.writer_file(args.writer.as_deref(), &id).ok_or_else(|| {
             let message = format!("there is no writer credential for repository {id}");
@@ -199,7 +197,7 @@ impl Context {
             ))
         })?;
         let writer = read_writer(&file)?;
-        let identity = identity(&place, &id)?;
+        let identity = identity(&id)?;
         Repository::open(store, Access { identity, writer: Some(writer) }).await
     }
 

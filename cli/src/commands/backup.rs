@@ -70,14 +70,16 @@ pub(super) async fn run(context: &Context, args: &BackupArgs) -> Result<Exit> {
     refuse_terminal(context, args)?;
     refuse_double_tags(&args.tags)?;
     let settings = connect::settings(context, &args.connection)?;
-    let (identity, reuses) = (args.identity.as_deref(), args.reuse_rows);
-    let repository = context.open_for_backup(&args.repository, identity, reuses).await?;
-    let reuses_rows = match reuses {
-        ReuseRows::Auto => context.place(&args.repository.place)?.directory().is_some(),
-        ReuseRows::Always => true,
-        ReuseRows::Never => false,
+    let reuses = match args.reuse_rows {
+        // To read a bucket may cost money.
+        ReuseRows::Auto if context.place(&args.repository.place)?.directory().is_none() => {
+            ReuseRows::Never
+        }
+        asked => asked,
     };
-    let options = options(args, reuses_rows)?;
+    let identity = args.identity.as_deref();
+    let repository = context.open_for_backup(&args.repository, identity, reuses).await?;
+    let options = options(args, reuses != ReuseRows::Never)?;
     let running = Running::start(context.output, LABELS, "starting");
     let (report, file_bytes) = match args.file.as_deref() {
         None => {

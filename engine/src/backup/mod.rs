@@ -226,8 +226,8 @@ async fn take(
         Databases::All { .. } => "",
     };
     let series = series_id(&secrets, server.system_identifier, series);
-    let reuses = options.reuses_rows && !options.is_copy && !run.known().is_empty();
-    let before = (reuses && repository.reads()).then(|| Arc::new(Newest::new(repository, series)));
+    let reuses = options.reuses_rows && repository.reads() && !run.known().is_empty();
+    let before = reuses.then(|| Arc::new(Newest::new(repository, series)));
     let copied = copy(first, databases, globals, options, before, &writer, progress).await;
     let (copied, counts, packed) = writer.end(copied, packing).await?;
 

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use pgkeep_format::entry::Data;
+use pgkeep_format::id::ChunkId;
 use pgkeep_format::stream::ChunkReference;
 
 /// Chunks of one worker that may be compressed and sealed while it reads on.
@@ -22,8 +23,8 @@ pub(super) struct PartInWork<'a> {
     earlier: Option<(&'a Earlier, &'a Data)>,
     /// Which part of the table it is.
     number: usize,
-    /// Chunks that came so far, the repository having them, and the last of them.
-    passed: (usize, Option<ChunkReference>),
+    /// The last chunk, as long as none are compared.
+    last: Option<ChunkReference>,
     compared: Option<EarlierPart>,
     /// References of gathered rows, each with the number of the chunk that it goes before.
     gathered: Vec<(usize, ChunkReference)>,
@@ -47,7 +48,7 @@ impl<'a> PartInWork<'a> {
             writer,
             earlier,
             number,
-            passed: (0, None),
+            last: None,
             compared: None,
             gathered: Vec::new(),
             seals_aside,
@@ -67,34 +68,33 @@ impl<'a> PartInWork<'a> {
             self.end_comparing().await?;
         }
         if self.earlier.is_none() && self.compared.is_none() {
-            return self.store(chunk).await;
+            return self.store(None, chunk).await;
         }
         let reference = self.writer.reference_of(&chunk);
-        let outs = if self.writer.has(&reference.id) {
+        let is_there = self.writer.has(&reference.id);
+        // Only now, as it costs reading the backup before.
+        if !is_there
+            && EarlierPart::looks_at(&chunk)
+            && let Some((earlier, data)) = self.earlier.take()
+            && let Some(table) = earlier.table(data).await
+        {
+            let passed = self.copied.references.len() + self.sealing.len();
+            let (writer, last) = (self.writer.clone(), self.last.as_ref());
+            self.compared = Some(EarlierPart::new(table, writer, self.number, passed, last));
+        }
+        if is_there {
             self.writer.passed(chunk.rows, chunk.plain.len() as u64);
-            match &mut self.compared {
-                Some(compared) => compared.pass(reference),
-                None => {
-                    self.passed = (self.passed.0 + 1, Some(reference.clone()));
-                    vec![Out::Reference(reference)]
-                }
-            }
-        } else {
-            // Only now, as it costs reading the backup before.
-            if EarlierPart::looks_at(&chunk)
-                && let Some((earlier, data)) = self.earlier.take()
-                && let Some(table) = earlier.table(data).await
-            {
-                let (passed, last) = (self.passed.0, self.passed.1.as_ref());
-                let writer = self.writer.clone();
-                self.compared = Some(EarlierPart::new(table, writer, self.number, passed, last));
-            }
-            match &mut self.compared {
-                Some(compared) => compared.take(chunk).await,
-                None => {
-                    self.passed = (self.passed.0 + 1, None);
-                    vec![Out::Chunk(chunk)]
-                }
+        }
+        let outs = match &mut self.compared {
+            Some(compared) if is_there => compared.pass(reference),
+            Some(compared) => compared.take(reference.id, chunk).await,
+            None => {
+                self.last = Some(reference.clone());
+                vec![if is_there {
+                    Out::Reference(reference)
+                } else {
+                    Out::Chunk(reference.id, chunk)
+                }]
             }
         };
         self.settle(outs).await
@@ -110,7 +110,7 @@ impl<'a> PartInWork<'a> {
     async fn settle(&mut self, outs: Vec<Out>) -> Result<()> {
         for out in outs {
             match out {
-                Out::Chunk(chunk) => self.store(chunk).await?,
+                Out::Chunk(id, chunk) => self.store(Some(id), chunk).await?,
                 Out::Reference(reference) => {
                     self.refers(&reference)?;
                     self.sealing.push_back(Box::pin(std::future::ready(Ok(reference))));
@@ -119,7 +119,7 @@ impl<'a> PartInWork<'a> {
                     }
                 }
                 Out::Gathered(place, chunk) => {
-                    let reference = self.writer.write_rows(chunk, self.layout).await?;
+                    let reference = self.writer.write_rows(None, chunk, self.layout).await?;
                     self.gathered.push((place, reference));
                 }
                 Out::GatheredBefore(place, reference) => {
@@ -139,16 +139,17 @@ impl<'a> PartInWork<'a> {
         }
     }
 
-    async fn store(&mut self, chunk: Chunk) -> Result<()> {
+    /// Stores a chunk, which has this name where it has been named.
+    async fn store(&mut self, id: Option<ChunkId>, chunk: Chunk) -> Result<()> {
         if !self.seals_aside {
-            let reference = self.writer.write_rows_here(&chunk, self.layout).await?;
+            let reference = self.writer.write_rows_here(id, &chunk, self.layout).await?;
             self.sealing.push_back(Box::pin(std::future::ready(Ok(reference))));
             return self.take_one().await;
         }
         while self.sealing.len() >= CHUNKS_IN_WORK {
             self.take_one().await?;
         }
-        self.sealing.push_back(Box::pin(self.writer.write_rows(chunk, self.layout)));
+        self.sealing.push_back(Box::pin(self.writer.write_rows(id, chunk, self.layout)));
         Ok(())
     }
 

@@ -288,7 +288,7 @@ impl One {
         let ChunkReference { row_continues, ending, .. } = reference;
         let chunk = Chunk { plain, rows: 0, row_continues, ending };
         let copied = match self.frame_type {
-            FrameType::Rows => self.writer.write_rows(chunk, &self.layout).await?,
+            FrameType::Rows => self.writer.write_rows(None, chunk, &self.layout).await?,
             other => self.writer.write(other, chunk).await?,
         };
         self.names.put(id, copied.id);

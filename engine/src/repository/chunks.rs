@@ -11,7 +11,6 @@ use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN, Suite};
 use pgkeep_format::id::ChunkId;
 use pgkeep_format::name::ObjectName;
 use pgkeep_format::stream::{ChunkReference, Stream, decode_references};
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How often a reader learns anew where chunks are. Each prune that runs meanwhile may take one;
@@ -40,16 +39,6 @@ struct Known {
     index: Arc<ChunkIndex>,
     /// How often it was read anew.
     renewals: u32,
-}
-
-/// Chunks of rows that a reader is to find.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RowChunks(Arc<HashSet<u64>>);
-
-impl FromIterator<ChunkId> for RowChunks {
-    fn from_iter<I: IntoIterator<Item = ChunkId>>(chunks: I) -> Self {
-        Self(Arc::new(chunks.into_iter().map(|chunk| Wanted::beginning(&chunk)).collect()))
-    }
 }
 
 /// What came of trying all known copies of a chunk.
@@ -107,8 +96,9 @@ impl ChunkReader {
     ///
     /// # Errors
     /// As [`ChunkIndex::for_reading`].
-    pub(crate) async fn of_rows(repository: &Repository, chunks: &RowChunks) -> Result<Self> {
-        let reader = Self::of(repository, Wanted::Rows(chunks.0.clone())).await?;
+    pub(crate) async fn of_rows(repository: &Repository, chunks: &[ChunkId]) -> Result<Self> {
+        let beginnings = chunks.iter().map(Wanted::beginning).collect();
+        let reader = Self::of(repository, Wanted::Rows(Arc::new(beginnings))).await?;
         Ok(Self { opens_here: true, ..reader })
     }
 

@@ -228,9 +228,7 @@ impl ChunkReader {
         }
         Ok(entries)
     }
-}
 
-impl ChunkReader {
     /// Gives each entry of a stream of entries; holds a chunk of them at a time.
     ///
     /// # Errors

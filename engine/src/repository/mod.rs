@@ -39,7 +39,6 @@ mod writers;
 mod writing;
 
 pub use chunks::ChunkReader;
-pub(crate) use chunks::RowChunks;
 pub use credentials::{Identity, WriterCredential};
 pub use damage::{ChunkState, LostSpan, MissingRows, RowSpan, RowsSeen, lost_spans};
 pub use head::Head;

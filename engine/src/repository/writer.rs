@@ -104,7 +104,7 @@ impl ChunkWriter {
 
     /// The reference of a chunk of rows.
     pub(crate) fn reference_of(&self, chunk: &Chunk) -> ChunkReference {
-        self.shared.reference(FrameType::Rows, chunk)
+        chunk.reference(self.shared.name(FrameType::Rows, chunk))
     }
 
     /// Tells of rows that need not be stored.
@@ -119,38 +119,42 @@ impl ChunkWriter {
         frame_type: FrameType,
         chunk: Chunk,
     ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
-        self.write_laid_out(frame_type, chunk, None)
+        self.write_laid_out(frame_type, None, chunk, None)
     }
 
-    /// As [`ChunkWriter::write`], for rows of a table that compress as its other chunks do.
+    /// As [`ChunkWriter::write`], for rows of a table that compress as its other chunks do. `id` is
+    /// their name where they have been named.
     pub(crate) fn write_rows(
         &self,
+        id: Option<ChunkId>,
         chunk: Chunk,
         layout: &Layout,
     ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
-        self.write_laid_out(FrameType::Rows, chunk, Some(layout.clone()))
+        self.write_laid_out(FrameType::Rows, id, chunk, Some(layout.clone()))
     }
 
     /// As [`ChunkWriter::write_rows`], computed by the caller itself: where no processor is idle,
     /// to hand it to another thread only costs.
     pub(crate) async fn write_rows_here(
         &self,
+        id: Option<ChunkId>,
         chunk: &Chunk,
         layout: &Layout,
     ) -> Result<ChunkReference> {
-        let sealed = self.shared.seal_if_new(FrameType::Rows, chunk, Some(layout))?;
+        let sealed = self.shared.seal_if_new(FrameType::Rows, id, chunk, Some(layout))?;
         self.pass_on(sealed).await
     }
 
     fn write_laid_out(
         &self,
         frame_type: FrameType,
+        id: Option<ChunkId>,
         chunk: Chunk,
         layout: Option<Layout>,
     ) -> impl Future<Output = Result<ChunkReference>> + Send + use<> {
         let (writer, shared) = (self.clone(), self.shared.clone());
         let work = tokio::task::spawn_blocking(move || {
-            shared.seal_if_new(frame_type, &chunk, layout.as_ref())
+            shared.seal_if_new(frame_type, id, &chunk, layout.as_ref())
         });
         async move {
             let sealed = work.await.map_err(|error| {
@@ -206,11 +210,11 @@ impl Shared {
     fn seal_if_new(
         &self,
         frame_type: FrameType,
+        id: Option<ChunkId>,
         chunk: &Chunk,
         layout: Option<&Layout>,
     ) -> Result<(ChunkReference, Option<NewFrame>)> {
-        let reference = self.reference(frame_type, chunk);
-        let id = reference.id;
+        let id = id.unwrap_or_else(|| self.name(frame_type, chunk));
         let frame = if self.is_new(&id) {
             let (continues, plain) = (chunk.row_continues, &chunk.plain);
             let bytes = self.sealer.seal_laid_out(frame_type, id, continues, plain, layout)?;
@@ -227,14 +231,12 @@ impl Shared {
             bytes: chunk.plain.len() as u64,
             stored: frame.as_ref().map_or(0, |frame| frame.bytes.len() as u64),
         });
-        Ok((reference, frame))
+        Ok((chunk.reference(id), frame))
     }
 
-    fn reference(&self, frame_type: FrameType, chunk: &Chunk) -> ChunkReference {
-        let Chunk { row_continues, ending, .. } = *chunk;
-        let flags = InnerHeader::flags_of(row_continues);
-        let id = chunk_id(&self.secrets, frame_type, flags, &chunk.plain);
-        ChunkReference { row_continues, ending, ..ChunkReference::whole(id) }
+    fn name(&self, frame_type: FrameType, chunk: &Chunk) -> ChunkId {
+        let flags = InnerHeader::flags_of(chunk.row_continues);
+        chunk_id(&self.secrets, frame_type, flags, &chunk.plain)
     }
 
     /// Whether this chunk must be stored: neither the repository has it nor has this run

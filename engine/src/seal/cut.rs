@@ -6,7 +6,8 @@
 //! Where the bytes come from, and in what pieces, makes no difference.
 
 use super::Secrets;
-use pgkeep_format::stream::Ending;
+use pgkeep_format::id::ChunkId;
+use pgkeep_format::stream::{ChunkReference, Ending};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
@@ -31,6 +32,15 @@ pub struct Chunk {
     pub row_continues: bool,
     /// What tells which row it ends with, where it was cut out of a run.
     pub ending: Ending,
+}
+
+impl Chunk {
+    /// The reference to all of it under its name.
+    #[must_use]
+    pub fn reference(&self, id: ChunkId) -> ChunkReference {
+        let Self { row_continues, ending, .. } = *self;
+        ChunkReference { row_continues, ending, ..ChunkReference::whole(id) }
+    }
 }
 
 /// Cuts one run of rows.

@@ -18,8 +18,10 @@ use super::{EarlierTable, RowHash, warn};
 use crate::repository::ChunkWriter;
 use crate::seal::Chunk;
 use crate::{Error, ErrorKind, Result};
+use pgkeep_format::id::ChunkId;
 use pgkeep_format::rows::Rows;
 use pgkeep_format::stream::ChunkReference;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Less is stored again rather than looked for.
@@ -43,8 +45,8 @@ const MISSES_MAX: u32 = 4;
 /// What a part's chunks come to.
 #[derive(Debug)]
 pub(in crate::backup) enum Out {
-    /// The next chunk, to be stored.
-    Chunk(Chunk),
+    /// The next chunk, to be stored, and its name.
+    Chunk(ChunkId, Chunk),
     /// The next reference, to rows that the repository has.
     Reference(ChunkReference),
     /// A chunk of gathered rows, to be stored. Its reference goes before that of the chunk of this
@@ -125,10 +127,10 @@ impl EarlierPart {
         std::mem::take(&mut self.out)
     }
 
-    /// Takes a chunk that the repository does not have; gives what is settled.
-    pub(in crate::backup) async fn take(&mut self, chunk: Chunk) -> Vec<Out> {
+    /// Takes a chunk of this name that the repository does not have; gives what is settled.
+    pub(in crate::backup) async fn take(&mut self, id: ChunkId, chunk: Chunk) -> Vec<Out> {
         if !Self::looks_at(&chunk) {
-            self.emit(Out::Chunk(chunk));
+            self.emit(Out::Chunk(id, chunk));
             return std::mem::take(&mut self.out);
         }
         self.taken += 1;
@@ -137,7 +139,7 @@ impl EarlierPart {
         match self.find(&chunk) {
             Some(found) => {
                 self.misses = 0;
-                self.keep(&chunk, &found);
+                self.keep(&chunk, found);
                 match end {
                     Some(end) => self.move_behind(end),
                     None => self.move_to_last_found(),
@@ -147,7 +149,7 @@ impl EarlierPart {
             None => {
                 self.misses += 1;
                 self.held.retain(|held| held.is_gathered() || held.used_bytes() > 0);
-                self.emit(Out::Chunk(chunk));
+                self.emit(Out::Chunk(id, chunk));
             }
         }
         std::mem::take(&mut self.out)
@@ -244,8 +246,9 @@ impl EarlierPart {
         }
     }
 
-    /// Says of each row of a chunk whether it was found; absent, and nothing taken, where too few were.
-    fn find(&mut self, chunk: &Chunk) -> Option<Vec<bool>> {
+    /// The rows of a chunk, each with whether it was found; absent, and nothing taken, where too few
+    /// were.
+    fn find(&mut self, chunk: &Chunk) -> Option<Vec<(Range<usize>, bool)>> {
         let mut taken: Vec<(usize, usize)> = Vec::new();
         let (mut found, mut found_bytes, mut last) = (Vec::new(), 0, 0);
         for range in Rows::new(self.table.encoding, &chunk.plain) {
@@ -253,14 +256,14 @@ impl EarlierPart {
                 found.clear();
                 break;
             };
-            let row = &chunk.plain[range];
+            let row = &chunk.plain[range.clone()];
             let place = find_row(&mut self.held, last, row, &self.hash);
             if let Some((held, at)) = place {
                 taken.push((held, at));
                 found_bytes += row.len();
                 last = held;
             }
-            found.push(place.is_some());
+            found.push((range, place.is_some()));
         }
         if !found.is_empty() && found_bytes * 100 >= chunk.plain.len() * FOUND_MIN {
             for (held, _) in taken {
@@ -275,12 +278,12 @@ impl EarlierPart {
     }
 
     /// Gathers the rows of a chunk that were not found.
-    fn keep(&mut self, chunk: &Chunk, found: &[bool]) {
+    fn keep(&mut self, chunk: &Chunk, found: Vec<(Range<usize>, bool)>) {
         self.owed.0 += found.len() as u64;
         self.owed.1 += chunk.plain.len() as u64;
         let (mut rows, mut bytes) = (0, 0);
-        for (range, found) in Rows::new(self.table.encoding, &chunk.plain).flatten().zip(found) {
-            if *found {
+        for (range, is_found) in found {
+            if is_found {
                 (rows, bytes) = (rows + 1, bytes + range.len() as u64);
             } else {
                 self.gather(&chunk.plain[range]);
@@ -350,7 +353,7 @@ impl EarlierPart {
     }
 
     fn emit(&mut self, out: Out) {
-        if matches!(out, Out::Chunk(_) | Out::Reference(_)) {
+        if matches!(out, Out::Chunk(..) | Out::Reference(_)) {
             self.passed += 1;
         }
         self.out.push(out);

@@ -10,7 +10,7 @@ mod held;
 
 pub(super) use compared::{EarlierPart, Out};
 
-use crate::repository::{Backup, ChunkReader, Repository, RowChunks};
+use crate::repository::{Backup, ChunkReader, Repository};
 use crate::{Error, Result};
 use pgkeep_format::entry::{Data, RowEncoding};
 use pgkeep_format::frame::FrameType;
@@ -144,7 +144,6 @@ impl Earlier {
             let references = lists.references(stream).await?;
             chunks.extend(references.into_iter().map(|reference| reference.id));
         }
-        let chunks: RowChunks = chunks.into_iter().collect();
         let rows = ChunkReader::of_rows(repository, &chunks).await?;
         Ok(Some(Found { lists, rows, tables, read: Mutex::default() }))
     }
@@ -195,8 +194,8 @@ impl EarlierTable {
 
     /// The place of a chunk; of several the first.
     fn place(&self, chunk: &ChunkReference) -> Option<usize> {
-        let places = self.endings.get(&chunk.ending)?.iter().map(|at| *at as usize);
-        places.into_iter().find(|at| self.references[*at].id == chunk.id)
+        let mut places = self.endings.get(&chunk.ending)?.iter().map(|at| *at as usize);
+        places.find(|at| self.references[*at].id == chunk.id)
     }
 
     /// All rows of a chunk; absent where it cannot be read.

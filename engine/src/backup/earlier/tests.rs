@@ -62,7 +62,7 @@ impl Backups {
             let reference = writer.reference_of(&chunk);
             outs.extend(match writer.has(&reference.id) {
                 true => compared.pass(reference),
-                false => compared.take(chunk).await,
+                false => compared.take(reference.id, chunk).await,
             });
         }
         outs.extend(compared.finish().unwrap());
@@ -73,7 +73,7 @@ impl Backups {
         };
         for out in outs {
             match out {
-                Out::Chunk(chunk) => references.push(store(chunk).await),
+                Out::Chunk(_, chunk) => references.push(store(chunk).await),
                 Out::Reference(reference) => references.push(reference),
                 Out::Gathered(at, chunk) => gathered.push((at, store(chunk).await)),
                 Out::GatheredBefore(at, reference) => gathered.push((at, reference)),
