@@ -46,6 +46,7 @@ use crate::postgres::{SESSION_ENCODING, Session};
 use context::Context;
 use pgkeep_format::entry::Entry;
 use source::Source;
+use tokio::try_join;
 
 /// What a backup holds of a database, rows aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,12 +90,20 @@ pub async fn read(session: &Session, selection: &Selection) -> Result<Catalog> {
 }
 
 async fn read_from(source: &Source<'_>, selection: &Selection) -> Result<Catalog> {
-    let context = Context::new(source).await?;
-    let database = database::facts(source).await?;
-    let selected = selection::resolve(source, selection).await?;
+    // What is independent is asked side by side: while an answer is made use of, the server works on
+    // the next one.
+    let (context, database, selected) = try_join!(
+        Context::new(source),
+        database::facts(source),
+        selection::resolve(source, selection)
+    )?;
     let mut warnings = selected.warnings.clone();
-    let mut drafts = objects::read(&context, &database).await?;
-    drafts.extend(relations::read(&context, selection, &selected, &mut warnings).await?);
+    let (mut drafts, of_relations, dependencies) = try_join!(
+        objects::read(&context, &database),
+        relations::read(&context, selection, &selected, &mut warnings),
+        ordering::dependencies(&context)
+    )?;
+    drafts.extend(of_relations);
     if source.is_server() {
         warnings.extend(objects::unknown::warnings(&context, &drafts).await?);
     }
@@ -105,7 +114,6 @@ async fn read_from(source: &Source<'_>, selection: &Selection) -> Result<Catalog
         let rows = drafts.iter_mut().filter_map(|draft| draft.rows.as_mut());
         rows.for_each(|rows| rows.types = None);
     }
-    let dependencies = ordering::dependencies(&context).await?;
     let (mut entries, tables) = ordering::arrange(drafts, dependencies, selection, &mut warnings)?;
     forget_storage(&mut entries, selection);
     Ok(Catalog { database, entries, tables, warnings })

@@ -77,9 +77,12 @@ impl<'a> Recorder<'a> {
         Self { session, answers: Mutex::default() }
     }
 
-    /// The answers in the order in which they came.
+    /// The answers in an order that is the same whenever the same queries are asked: changes that are
+    /// captured name them by their places.
     pub(crate) fn into_answers(self) -> Vec<Answer> {
-        self.answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let mut answers = self.answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        answers.sort_by(|a, b| a.sql.cmp(&b.sql));
+        answers
     }
 
     async fn ask(&self, owner: Owner, sql: &str) -> Result<Vec<Row>> {

@@ -3,7 +3,7 @@
 
 use crate::catalog::ordering::graph::Graph;
 use crate::catalog::{Body, Draft};
-use pgkeep_format::entry::Kind;
+use pgkeep_format::entry::{Kind, Section};
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -79,16 +79,23 @@ fn priority(kind: Kind) -> usize {
     KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len())
 }
 
+/// What nodes are compared by: section, kind, schema, the parent's name, name.
+type Key<'a> = (Section, usize, Option<&'a str>, Option<&'a str>, &'a str);
+
+fn key(graph: &Graph, node: usize) -> Key<'_> {
+    let draft = &graph.drafts[node];
+    let parent = graph.parent(node).map(|parent| graph.drafts[parent].name.as_str());
+    (draft.section, priority(draft.kind), draft.schema.as_deref(), parent, &draft.name)
+}
+
 /// Compares two nodes by section, kind, schema, the parent's name, name, and what tells
 /// namesakes apart.
 pub(in crate::catalog) fn compare(graph: &Graph, a: usize, b: usize) -> Ordering {
-    let key = |node: usize| {
-        let draft = &graph.drafts[node];
-        let parent = graph.parent(node).map(|parent| graph.drafts[parent].name.as_str());
-        (draft.section, priority(draft.kind), &draft.schema, parent, &draft.name)
-    };
-    let by_name = key(a).cmp(&key(b));
-    by_name.then_with(|| create(&graph.drafts[a].body).cmp(&create(&graph.drafts[b].body)))
+    key(graph, a).cmp(&key(graph, b)).then_with(|| compare_namesakes(graph, a, b))
+}
+
+fn compare_namesakes(graph: &Graph, a: usize, b: usize) -> Ordering {
+    create(&graph.drafts[a].body).cmp(&create(&graph.drafts[b].body))
 }
 
 /// All nodes, each after those it depends on; nodes in circles come last.
@@ -100,11 +107,13 @@ pub(in crate::catalog) fn by_dependencies(graph: &Graph) -> Vec<usize> {
 pub(in crate::catalog) fn sorted(graph: &Graph) -> Vec<usize> {
     let levels = levels(graph);
     let mut order: Vec<usize> = (0..graph.drafts.len()).collect();
+    let keys: Vec<Key<'_>> = order.iter().map(|node| key(graph, *node)).collect();
     let level = |node: &usize| levels.get(node).copied().unwrap_or(0);
     order.sort_by(|a, b| {
         let rows = |node: usize| graph.drafts[node].kind == Kind::TableData;
         let by_level = if rows(*a) && rows(*b) { level(a).cmp(&level(b)) } else { Ordering::Equal };
-        by_level.then_with(|| compare(graph, *a, *b))
+        let by_name = || keys[*a].cmp(&keys[*b]);
+        by_level.then_with(by_name).then_with(|| compare_namesakes(graph, *a, *b))
     });
     let mut ranks = vec![0; order.len()];
     for (rank, node) in order.into_iter().enumerate() {

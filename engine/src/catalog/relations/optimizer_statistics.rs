@@ -15,6 +15,7 @@ use crate::postgres::{Row, literal};
 use pgkeep_format::entry::{Kind, Section};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
+use tokio::try_join;
 
 /// Relations whose columns one query asks for; bounds what an answer takes in memory.
 const RELATIONS_PER_QUERY: usize = 64;
@@ -94,23 +95,44 @@ pub(in crate::catalog) async fn read(
     }
     let relation_calls = of_relations(context).await?;
     let mut drafts = Vec::new();
-    for some in subjects.chunks(RELATIONS_PER_QUERY) {
-        let mut columns = of_columns(context, some).await?;
-        for subject in some {
-            let Some(state) = relation_calls.get(&subject.oid()) else { continue };
-            let columns = columns.remove(&subject.oid());
-            if !tells_enough(subject, state, columns.is_some()) {
-                continue;
-            }
-            let named = subject.named(context.version());
-            let mut sql = call("pg_restore_relation_stats", &named, &state.arguments);
-            for arguments in columns.unwrap_or_default() {
-                sql += &call("pg_restore_attribute_stats", &named, &arguments);
-            }
-            drafts.push(draft(subject, sql));
-        }
+    let known = known_of_columns(context.major());
+    let mut parts = subjects.chunks(RELATIONS_PER_QUERY);
+    let mut asked: &[Subject<'_>] = parts.next().unwrap_or_default();
+    let mut answer = ask_columns(context, asked, &known).await?;
+    while !asked.is_empty() {
+        let next = parts.next().unwrap_or_default();
+        // The server answers the next query while this answer is made use of.
+        let (next_answer, made) = try_join!(ask_columns(context, next, &known), async {
+            let columns = arguments_of_columns(&answer, &known)?;
+            Ok(of_subjects(context.version(), asked, &relation_calls, columns))
+        })?;
+        drafts.extend(made);
+        (asked, answer) = (next, next_answer);
     }
     Ok(drafts)
+}
+
+/// Drafts of those of `subjects` of which enough is known.
+fn of_subjects(
+    version: u32,
+    subjects: &[Subject<'_>],
+    relation_calls: &HashMap<u32, RelationState>,
+    mut columns: HashMap<u32, Vec<String>>,
+) -> Vec<Draft> {
+    let of = |subject: &Subject<'_>| {
+        let state = relation_calls.get(&subject.oid())?;
+        let columns = columns.remove(&subject.oid());
+        if !tells_enough(subject, state, columns.is_some()) {
+            return None;
+        }
+        let named = subject.named(version);
+        let mut sql = call("pg_restore_relation_stats", &named, &state.arguments);
+        for arguments in columns.unwrap_or_default() {
+            sql += &call("pg_restore_attribute_stats", &named, &arguments);
+        }
+        Some(draft(subject, sql))
+    };
+    subjects.iter().filter_map(of).collect()
 }
 
 fn subjects<'a>(
@@ -171,20 +193,25 @@ async fn of_relations(context: &Context<'_>) -> Result<HashMap<u32, RelationStat
     Ok(states)
 }
 
-/// For each relation that has statistics of columns the arguments of each call, in order.
-async fn of_columns(
+/// Arguments that speak about a column, as far as a server of a major version keeps them.
+fn known_of_columns(major: u32) -> Vec<(&'static str, &'static str)> {
+    match major {
+        ..=16 => OF_COLUMN.to_vec(),
+        _ => [OF_COLUMN, OF_RANGE].concat(),
+    }
+}
+
+/// Asks for the statistics of all columns of `subjects`.
+async fn ask_columns(
     context: &Context<'_>,
     subjects: &[Subject<'_>],
-) -> Result<HashMap<u32, Vec<String>>> {
+    known: &[(&str, &str)],
+) -> Result<Vec<Row>> {
     let subjects: Vec<&Subject<'_>> =
         subjects.iter().filter(|subject| subject.has_columns()).collect();
     if subjects.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Vec::new());
     }
-    let known: Vec<(&str, &str)> = match context.major() {
-        ..=16 => OF_COLUMN.to_vec(),
-        _ => [OF_COLUMN, OF_RANGE].concat(),
-    };
     let oids: Vec<String> = subjects.iter().map(|subject| subject.oid().to_string()).collect();
     let names: Vec<String> = subjects.iter().map(|subject| literal(subject.name().1)).collect();
     // The list of names says nothing more, but the view lets it through to the index of
@@ -197,18 +224,26 @@ async fn of_columns(
          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = s.attname \
          WHERE c.oid IN ({}) AND s.tablename = ANY (ARRAY[{}]::pg_catalog.name[]) \
          ORDER BY c.oid, a.attnum, s.inherited",
-        columns_of("s", &known),
+        columns_of("s", known),
         oids.join(", "),
         names.join(", ")
     );
+    context.source.server()?.query(&sql).await
+}
+
+/// For each relation that has statistics of columns the arguments of each call, in order.
+fn arguments_of_columns(
+    answer: &[Row],
+    known: &[(&str, &str)],
+) -> Result<HashMap<u32, Vec<String>>> {
     let mut columns: HashMap<u32, Vec<String>> = HashMap::new();
-    for row in context.source.server()?.query(&sql).await? {
+    for row in answer {
         // The names of an index's columns are the server's choice and may differ in a copy.
         let column = match row.text("relkind")? {
             "i" | "I" => format!("'attnum', '{}'::smallint", row.parse::<i16>("attnum")?),
             _ => format!("'attname', {}", literal(row.text("attname")?)),
         };
-        let arguments = format!("{column}{}", arguments(&row, &known)?);
+        let arguments = format!("{column}{}", arguments(row, known)?);
         columns.entry(row.parse("oid")?).or_default().push(arguments);
     }
     Ok(columns)

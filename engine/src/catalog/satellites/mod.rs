@@ -15,6 +15,7 @@ use crate::catalog::{Address, Draft, Privileges};
 use crate::postgres::identifier;
 use pgkeep_format::entry::Kind;
 use std::collections::HashSet;
+use tokio::try_join;
 
 /// The first OID that `initdb` does not use.
 pub(in crate::catalog) const FIRST_USER_OID: u32 = 16_384;
@@ -43,8 +44,10 @@ pub(in crate::catalog) async fn read(
             }
         }
     }
-    satellites.extend(given_privileges::read(context, drafts, &roles).await?);
-    satellites.extend(said::read(context, drafts).await?);
+    let (given, said) =
+        try_join!(given_privileges::read(context, drafts, &roles), said::read(context, drafts))?;
+    satellites.extend(given);
+    satellites.extend(said);
     Ok(satellites)
 }
 

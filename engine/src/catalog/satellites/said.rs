@@ -9,6 +9,7 @@ use crate::catalog::{Address, Draft};
 use crate::postgres::{Row, identifier, literal, qualified};
 use pgkeep_format::entry::Kind;
 use std::collections::HashMap;
+use tokio::try_join;
 
 /// Comments and security labels of `drafts`.
 pub(in crate::catalog) async fn read(
@@ -16,8 +17,8 @@ pub(in crate::catalog) async fn read(
     drafts: &[Draft],
 ) -> Result<Vec<Draft>> {
     let index = Index::new(drafts);
-    let mut said = comments(context, drafts, &index).await?;
-    said.extend(labels(context, &index).await?);
+    let (mut said, labels) = try_join!(comments(context, drafts, &index), labels(context, &index))?;
+    said.extend(labels);
     Ok(said)
 }
 
