@@ -3,9 +3,8 @@
 //! `make bench-loops`.
 
 use criterion::{Criterion, Throughput, criterion_main};
-use pgkeep_engine::postgres::fuzzing::copy_rows;
+use pgkeep_engine::postgres::fuzzing::rows_out;
 use pgkeep_engine::seal::{Cutter, DataKey, Sealer, Secrets, chunk_id, open};
-use pgkeep_format::entry::RowEncoding;
 use pgkeep_format::frame::{FrameHeader, FrameType, HEADER_LEN};
 use pgkeep_format::id::KeyId;
 use pgkeep_format::{columns, tuple_columns};
@@ -77,7 +76,7 @@ fn of_rows(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(bytes as u64));
     // With a copy into one vector, which a backup does without.
     group.bench_function("split messages", |bencher| {
-        bencher.iter(|| copy_rows(RowEncoding::CopyText, black_box(&stream), PIECE).expect("COPY"));
+        bencher.iter(|| rows_out(false, black_box(&stream), PIECE).expect("COPY"));
     });
     let run = rows.concat();
     let ends: Vec<usize> = rows

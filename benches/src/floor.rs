@@ -1,6 +1,6 @@
 //! The floor of a backup: as many connections as a backup has drain `COPY` of all tables, in the
 //! same ranges of blocks, and throw away what comes. Nothing that reads rows with `COPY` is faster
-//! than this, so the rest of a backup's time is what the backup itself costs.
+//! than this. (A backup selects binary rows, which costs the server less: docs/decisions/0023.)
 //!
 //! `floor SOCKET_DIRECTORY PORT DATABASE JOBS text|binary`, on a server that trusts the user
 //! postgres. Prints the rows' bytes.

@@ -26,9 +26,8 @@ fn main() -> io::Result<()> {
     zstd.extend_from_slice(b"\x28\xb5\x2f\xfd\x20\x09\x49\0\0nine byte");
     write("chunk", "zstd", &frame(FrameType::Rows, Suite::None, &zstd))?;
     write("copy_rows", "text", b"\x06d\0\0\0\x09a\tb\\n\nc\0\0\0\x04")?;
-    let mut binary = b"\x07d\0\0\0\x22PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-    binary.extend_from_slice(b"\0\x01\0\0\0\x05hello");
-    binary.extend_from_slice(b"d\0\0\0\x06\xff\xffc\0\0\0\x04");
+    let mut binary = b"\x07D\0\0\0\x0f\0\x01\0\0\0\x05hello".to_vec();
+    binary.extend_from_slice(b"C\0\0\0\x0dSELECT 1\0");
     write("copy_rows", "binary", &binary)?;
     let two = b"\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff\0\x02\0\0\0\x04\0\0\0\x08\0\0\0\x01x";
     write("binary_rows", "int4_and_name", &[b"\x05\x03", &two[..]].concat())?;

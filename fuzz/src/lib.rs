@@ -168,15 +168,13 @@ pub fn single_file(bytes: &[u8]) {
     }
 }
 
-/// A server's COPY split into rows: whatever the sizes of the pieces it comes in, the rows
+/// A server's messages split into rows: whatever the sizes of the pieces it comes in, the rows
 /// are the same, or it is refused.
 pub fn copy_rows(bytes: &[u8]) {
     let Some((&choice, stream)) = bytes.split_first() else { return };
     let binary = choice & 1 == 1;
-    let encoding =
-        if binary { entry::RowEncoding::CopyBinary } else { entry::RowEncoding::CopyText };
-    let in_pieces = fuzzing::copy_rows(encoding, stream, usize::from(choice >> 1));
-    let at_once = fuzzing::copy_rows(encoding, stream, usize::MAX);
+    let in_pieces = fuzzing::rows_out(binary, stream, usize::from(choice >> 1));
+    let at_once = fuzzing::rows_out(binary, stream, usize::MAX);
     assert_eq!(in_pieces.is_ok(), at_once.is_ok());
     if let (Ok(in_pieces), Ok(at_once)) = (in_pieces, at_once) {
         assert_eq!(in_pieces.1, at_once.1, "row ends");

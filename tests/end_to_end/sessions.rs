@@ -48,11 +48,14 @@ fn rows_go_out_and_in_again_unchanged(server: &Server) {
             database.query(&format!("CREATE TABLE copy (LIKE {table})"));
             let (sent, taken) = block_on(async {
                 let (mut from, mut to) = (wire(&database).await, wire(&database).await);
-                let sql = format!("COPY {table} TO STDOUT (FORMAT {format})");
-                let mut out = from.copy_out(&sql).await.unwrap();
+                let mut out = if encoding == RowEncoding::CopyBinary {
+                    from.select(&format!("SELECT * FROM {table}")).await.unwrap()
+                } else {
+                    from.copy_out(&format!("COPY {table} TO STDOUT")).await.unwrap()
+                };
                 let sql = format!("COPY copy FROM STDIN (FORMAT {format})");
                 let mut into = to.copy_in(&sql).await.unwrap();
-                assert_eq!((out.encoding(), into.encoding()), (encoding, encoding));
+                assert_eq!(into.encoding(), encoding);
                 let mut ends = 0;
                 while let Some(run) = out.next().await.unwrap() {
                     assert!(run.bytes.len() <= 256 << 10);
@@ -76,18 +79,25 @@ fn a_row_of_300_megabytes_passes_through_little_memory() {
     let database = server.database();
     let bytes = block_on(async {
         let mut wire = wire(&database).await;
-        let sql = "COPY (SELECT repeat('x', 300000000)) TO STDOUT";
-        let mut out = wire.copy_out(sql).await.unwrap();
-        let (mut bytes, mut ends) = (0, 0);
-        while let Some(run) = out.next().await.unwrap() {
-            assert!(run.bytes.len() <= 256 << 10);
-            bytes += run.bytes.len();
-            ends += run.row_ends.len();
+        let sql = "SELECT repeat('x', 300000000)";
+        let mut bytes = Vec::new();
+        for in_text in [true, false] {
+            let mut out = match in_text {
+                true => wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap(),
+                false => wire.select(sql).await.unwrap(),
+            };
+            let (mut len, mut ends) = (0, 0);
+            while let Some(run) = out.next().await.unwrap() {
+                assert!(run.bytes.len() <= 256 << 10);
+                len += run.bytes.len();
+                ends += run.row_ends.len();
+            }
+            assert_eq!(ends, 1);
+            bytes.push(len);
         }
-        assert_eq!(ends, 1);
         bytes
     });
-    assert_eq!(bytes, 300_000_001);
+    assert_eq!(bytes, [300_000_001, 300_000_006]);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
@@ -110,19 +120,26 @@ fn errors_keep_the_servers_words(server: &Server) {
         assert_eq!((words.sqlstate.as_str(), words.position), ("42703", Some(18)));
 
         // Half way through the rows, and the session goes on.
-        let mut out = wire
-            .copy_out("COPY (SELECT 1 / (i - 5000) FROM generate_series(1, 9000) i) TO STDOUT")
-            .await
-            .unwrap();
-        let error = loop {
-            match out.next().await {
-                Ok(run) => assert!(run.is_some(), "it ended without its error"),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(state(&error), "22012");
-        assert!(out.next().await.unwrap().is_none() && out.rows().is_none());
-        wire.execute("SELECT 1").await.unwrap();
+        let sql = "SELECT 1 / (i - 5000) FROM generate_series(1, 9000) i";
+        for in_text in [true, false] {
+            let mut out = match in_text {
+                true => wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap(),
+                false => wire.select(sql).await.unwrap(),
+            };
+            let error = loop {
+                match out.next().await {
+                    Ok(run) => assert!(run.is_some(), "it ended without its error"),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(state(&error), "22012");
+            assert!(out.next().await.unwrap().is_none() && out.rows().is_none());
+            wire.execute("SELECT 1").await.unwrap();
+        }
+        for (sql, expected) in [("SELECT nonsense", "42703"), ("SELECT 1; SELECT 2", "42601")] {
+            assert_eq!(state(&wire.select(sql).await.err().unwrap()), expected);
+            wire.execute("SELECT 1").await.unwrap();
+        }
 
         // While rows are being sent, long before their end, and the session goes on.
         let row_lines: String = (1..100_000).map(|id| format!("{id}\n")).collect();

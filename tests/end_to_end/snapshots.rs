@@ -10,6 +10,7 @@ use std::time::Duration;
 every_major!(
     workers_see_what_the_coordinator_saw,
     settings_of_the_role_change_nothing,
+    a_view_in_the_place_of_a_table_is_not_read,
     a_lock_that_cannot_be_had_names_who_is_in_the_way,
     every_table_that_may_not_be_read_is_named,
     locks_keep_a_table_from_being_changed,
@@ -80,9 +81,10 @@ fn settings_of_the_role_change_nothing(server: &Server) {
         let settings = settings(&database.uri_of(&role)).unwrap();
         let snapshot = Snapshot::open(&settings, &SnapshotOptions::default()).await.unwrap();
         let sql = "SELECT current_setting('statement_timeout') || current_setting('search_path') \
+                   || current_setting('max_parallel_workers_per_gather') \
                    || '2001-02-03 04:05:06+00'::timestamptz || '\\x00ff'::bytea::text \
                    || 0.1::float8 || 'é' AS text";
-        let expected = "0\"\"2001-02-03 04:05:06+00\\x00ff0.1é";
+        let expected = "0\"\"02001-02-03 04:05:06+00\\x00ff0.1é";
         let rows = snapshot.session().query(sql).await.unwrap();
         assert_eq!(rows[0].text("text").unwrap(), expected);
         let mut wire = snapshot.join().await.unwrap();
@@ -91,6 +93,23 @@ fn settings_of_the_role_change_nothing(server: &Server) {
         assert_eq!(String::from_utf8_lossy(run.bytes), expected.replace('\\', "\\\\") + "\n");
     });
     database.query(&format!("DROP ROLE {role}"));
+}
+
+/// Schemas can be renamed while tables in them are locked.
+fn a_view_in_the_place_of_a_table_is_not_read(server: &Server) {
+    let database = server.database();
+    database.query("CREATE VIEW t AS SELECT 1 / 0 AS id");
+    block_on(async {
+        let snapshot = open(&database).await;
+        let sql = "SELECT id FROM ONLY public.t";
+        let mut wire = snapshot.join().await.unwrap();
+        let selected = wire.select(sql).await.err().unwrap();
+        let mut wire = snapshot.join().await.unwrap();
+        let copied = wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.err().unwrap();
+        for error in [selected, copied] {
+            assert!(format!("{error:?}").contains("non-system view"), "{error:?}");
+        }
+    });
 }
 
 fn a_lock_that_cannot_be_had_names_who_is_in_the_way(server: &Server) {

@@ -10,19 +10,27 @@ const RANGE_BLOCKS: u64 = 16_384;
 /// Bytes of a block, for estimates only.
 const BLOCK_BYTES: u64 = 8192;
 
-/// One `COPY`.
+/// What is read with one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Item {
     /// Which table, by its place in [`Catalog::tables`].
     pub(super) table: usize,
     /// Which part of it, from 0.
     pub(super) part: usize,
-    /// `COPY … TO STDOUT`, whole.
-    pub(super) sql: String,
+    pub(super) statement: Statement,
     /// The table's quoted name; absent where rows come from a query alone.
     pub(super) lock: Option<String>,
     /// Bytes to expect.
     bytes: u64,
+}
+
+/// What asks for rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Statement {
+    /// A query, whose rows are to come in binary format.
+    Select(String),
+    /// `COPY … TO STDOUT` of text.
+    Copy(String),
 }
 
 /// All work.
@@ -58,26 +66,32 @@ pub(super) fn may_have_chunks(table: &TableToCopy) -> bool {
 
 fn items_of(number: usize, table: &TableToCopy, encoding: &str) -> Vec<Item> {
     let rows = &table.rows;
-    // The database's own encoding: nothing is converted, so nothing can fail to be.
-    let format = if rows.types.is_some() { "binary" } else { "text" };
-    let options = format!("TO STDOUT WITH (FORMAT {format}, ENCODING {})", literal(encoding));
+    let statement = |query: String| match rows.types {
+        Some(_) => Statement::Select(query),
+        // The database's own encoding: nothing is converted, so nothing can fail to be.
+        None => {
+            let encoding = literal(encoding);
+            Statement::Copy(format!("COPY ({query}) TO STDOUT WITH (ENCODING {encoding})"))
+        }
+    };
     let bytes = (rows.pages + rows.toast_pages) * BLOCK_BYTES;
+    let item = |part: u64, query: String, lock: Option<String>, bytes: u64| Item {
+        table: number,
+        part: usize::try_from(part).unwrap_or(usize::MAX),
+        statement: statement(query),
+        lock,
+        bytes,
+    };
     if let Some(query) = &rows.query {
-        let sql = format!("COPY ({query}) {options}");
-        return vec![Item { table: number, part: 0, sql, lock: None, bytes }];
+        return vec![item(0, query.clone(), None, bytes)];
     }
     let name = qualified(&table.schema, &table.name);
     let ranges = if rows.is_heap { rows.pages.div_ceil(RANGE_BLOCKS).max(1) } else { 1 };
     (0..ranges)
         .map(|range| {
             let conditions = conditions(rows.filter.as_deref(), range, ranges);
-            Item {
-                table: number,
-                part: usize::try_from(range).unwrap_or(usize::MAX),
-                sql: format!("COPY {} {options}", source(&name, &rows.columns, &conditions)),
-                lock: Some(name.clone()),
-                bytes: bytes / ranges,
-            }
+            let query = query(&name, &rows.columns, &conditions);
+            item(range, query, Some(name.clone()), bytes / ranges)
         })
         .collect()
 }
@@ -96,16 +110,12 @@ fn conditions(filter: Option<&str>, range: u64, ranges: u64) -> Vec<String> {
     conditions
 }
 
-/// What to copy: the table itself where all of it is wanted, else a query.
-fn source(name: &str, columns: &[String], conditions: &[String]) -> String {
+/// Of a table alone: those that inherit from it have entries of their own.
+fn query(name: &str, columns: &[String], conditions: &[String]) -> String {
     let columns: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
-    let columns = columns.join(", ");
-    if conditions.is_empty() && !columns.is_empty() {
-        return format!("{name} ({columns})");
-    }
     let condition = conditions.join(" AND ");
     let filter = if condition.is_empty() { String::new() } else { format!(" WHERE {condition}") };
-    format!("(SELECT {columns} FROM ONLY {name}{filter})")
+    format!("SELECT {} FROM ONLY {name}{filter}", columns.join(", "))
 }
 
 #[cfg(test)]
@@ -128,6 +138,6 @@ mod tests {
 
     #[test]
     fn a_table_without_columns_still_has_its_rows_copied() {
-        assert_eq!(source("\"s\".\"t\"", &[], &[]), "(SELECT  FROM ONLY \"s\".\"t\")");
+        assert_eq!(query("\"s\".\"t\"", &[], &[]), "SELECT  FROM ONLY \"s\".\"t\"");
     }
 }

@@ -4,7 +4,7 @@
 use super::BackupOptions;
 use super::earlier::Earlier;
 use super::part::PartInWork;
-use super::plan::{self, Item};
+use super::plan::{self, Item, Statement};
 use crate::catalog::Catalog;
 use crate::postgres::{Snapshot, WireSession};
 use crate::progress::{Event, Progress};
@@ -189,7 +189,10 @@ impl Work {
         item: &Item,
         writer: &ChunkWriter,
     ) -> Result<CopiedTable> {
-        let mut rows = wire.copy_out(&item.sql).await?;
+        let mut rows = match &item.statement {
+            Statement::Select(sql) => wire.select(sql).await?,
+            Statement::Copy(sql) => wire.copy_out(sql).await?,
+        };
         let earlier = self.earlier.as_ref();
         let mut part = PartInWork::new(
             writer,

@@ -21,8 +21,8 @@ use std::time::Duration;
 pub use visible::Visible;
 
 /// What pg_dump sets as well, and a little more: the text of a value must be the same
-/// whatever the role's own settings are, timeouts must not end a long read, and a row
-/// policy must be an error and not a smaller backup.
+/// whatever the role's own settings are, timeouts must not end a long read, a row policy must be
+/// an error and not a smaller backup, and rows must come in the order in which they lie.
 const SESSION_SETTINGS: &str = "
     SET search_path = '';
     SET DateStyle = ISO;
@@ -35,6 +35,7 @@ const SESSION_SETTINGS: &str = "
     SET xmloption = content;
     SET quote_all_identifiers = off;
     SET synchronize_seqscans = off;
+    SET max_parallel_workers_per_gather = 0;
     SET jit = off;
     SET row_security = off;
     SET statement_timeout = 0;

@@ -4,8 +4,7 @@
 //! bytes are sent, those that come back are read too: neither side waits for the other
 //! with both sockets full.
 
-use super::inbox::Item;
-use super::rows::{HEADER_BYTES, SIGNATURE};
+use super::inbox::{Carrier, Item};
 use super::{Line, State, WireSession, answer, encoding};
 use crate::postgres::ServerError;
 use crate::{Error, ErrorKind, Result};
@@ -23,6 +22,12 @@ const MESSAGE_BYTES: usize = 128 << 10;
 
 /// A tag byte and a length before them.
 const MESSAGE_HEADER_BYTES: usize = 5;
+
+/// What binary COPY begins with; flags and the length of an extension follow.
+const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+
+/// Signature, flags, length of the extension.
+const HEADER_BYTES: usize = 19;
 
 /// A COPY that takes rows from us.
 ///
@@ -85,7 +90,7 @@ impl<'a> CopyIn<'a> {
         let mut end = BytesMut::new();
         frontend::copy_done(&mut end);
         self.send(&end).await?;
-        let rows = self.session.end_of_copy().await?;
+        let rows = self.session.end_of_rows(None).await?;
         rows.ok_or_else(|| self.session.out_of_step())
     }
 
@@ -100,7 +105,7 @@ impl<'a> CopyIn<'a> {
         })?;
         // The answer is always an error; only a lost session is one for us.
         let outcome = match self.send(&end).await {
-            Ok(()) => self.session.end_of_copy().await.map(|_| ()),
+            Ok(()) => self.session.end_of_rows(None).await.map(|_| ()),
             Err(error) => Err(error),
         };
         match outcome {
@@ -209,7 +214,7 @@ impl Line {
     /// has, the task is woken once something does.
     fn poll_hear(&mut self, context: &mut Context<'_>) -> Result<Option<ServerError>> {
         loop {
-            match self.inbox.next()? {
+            match self.inbox.next(Carrier::CopyData)? {
                 Some(Item::Message(message)) => match answer(message) {
                     None => continue,
                     Some(Message::ErrorResponse(body)) => {

@@ -1,22 +1,18 @@
 //! What `fuzz/` runs of this module: a server's bytes to rows, in pieces of any size.
 
-use super::inbox::Inbox;
+use super::inbox::{Carrier, Inbox};
 use super::rows::RowReader;
 use crate::Result;
-use pgkeep_format::entry::RowEncoding;
 use postgres_protocol::message::backend::Message;
 
-/// Takes `stream` as what a server sends of a COPY, `piece_len` bytes at a time, and returns
-/// the rows that ended, one after another, with where each ends.
+/// Takes `stream` as what a server sends of rows, `piece_len` bytes at a time, and returns
+/// those that ended, one after another, with where each ends.
 ///
 /// # Errors
-/// As the session's: when it is not COPY of this encoding.
-pub fn copy_rows(
-    encoding: RowEncoding,
-    stream: &[u8],
-    piece_len: usize,
-) -> Result<(Vec<u8>, Vec<usize>)> {
-    let (mut inbox, mut reader) = (Inbox::new(), RowReader::new(encoding));
+/// As the session's: when they are no such rows.
+pub fn rows_out(binary: bool, stream: &[u8], piece_len: usize) -> Result<(Vec<u8>, Vec<usize>)> {
+    let carrier = if binary { Carrier::DataRow } else { Carrier::CopyData };
+    let (mut inbox, mut reader) = (Inbox::new(), RowReader::new(carrier));
     let (mut rows, mut all_ends, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = stream;
     loop {
@@ -24,7 +20,7 @@ pub fn copy_rows(
         all_ends.extend(ends.iter().map(|end| rows.len() + end));
         rows.extend_from_slice(&inbox.bytes()[taken.range]);
         match taken.message {
-            Some(Message::CopyDone) => {
+            Some(Message::CopyDone | Message::CommandComplete(_)) => {
                 reader.finish(Some(all_ends.len() as u64))?;
                 return Ok((rows, all_ends));
             }

@@ -1,26 +1,28 @@
 //! Bytes from the server cut into messages: pure, no sockets.
 //!
-//! One buffer is read into again and again. CopyData, which may be of any length, is handed
-//! out in pieces where it lies; every other message is short and is parsed when whole.
+//! One buffer is read into again and again. Messages that carry rows, which may be of any length,
+//! are handed out in pieces where they lie; every other message is short and is parsed when whole.
 //! Nothing is reserved because a length says so: the buffer grows with the bytes that come.
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 
 use crate::{Error, ErrorKind, Result};
 use bytes::BytesMut;
-use postgres_protocol::message::backend::{COPY_DATA_TAG, COPY_OUT_RESPONSE_TAG, Header, Message};
+use postgres_protocol::message::backend::{
+    COPY_DATA_TAG, COPY_OUT_RESPONSE_TAG, DATA_ROW_TAG, Header, Message,
+};
 use std::ops::Range;
 
 /// Bytes read at a time. The server sends 8 KiB at a time; what has piled up meanwhile is
 /// taken in one go.
 const READ_BYTES: usize = 256 << 10;
 
-/// Longest message other than CopyData, in bytes. Errors, notices and parameters are short;
-/// rows of queries do not come this way.
+/// Longest message that is parsed when whole, in bytes. Errors, notices and parameters are short,
+/// and so are rows of the catalogs that are asked for here.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// The first piece of a CopyData is at least this long, or the whole: so whoever strips the
-/// headers of binary COPY sees them whole.
-pub(super) const FIRST_PIECE_BYTES: usize = 32;
+/// The first piece of a message is at least this long, or the whole: who looks at a tuple sees how
+/// many fields it has.
+const FIRST_PIECE_BYTES: usize = 2;
 
 /// CopyBothResponse, with which replication begins.
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
@@ -29,23 +31,41 @@ const COPY_BOTH_RESPONSE_TAG: u8 = b'W';
 /// A tag byte and a length.
 const HEADER_BYTES: usize = 5;
 
+/// Which messages are handed out in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// CopyData: lines of a COPY in text, and what replication sends.
+    CopyData,
+    /// DataRow: tuples, of a query in binary format.
+    DataRow,
+}
+
+impl Carrier {
+    fn tag(self) -> u8 {
+        match self {
+            Self::CopyData => COPY_DATA_TAG,
+            Self::DataRow => DATA_ROW_TAG,
+        }
+    }
+}
+
 /// What has arrived and is not yet used.
 pub(crate) struct Inbox {
     buffer: Vec<u8>,
     /// Unused bytes are `buffer[start..end]`.
     start: usize,
     end: usize,
-    /// Bytes of the CopyData being handed out that have not been.
+    /// Bytes of the message being handed out in pieces that have not been.
     left: usize,
-    /// Whether a CopyData is being handed out.
-    in_copy_data: bool,
+    /// Whether a message is being handed out in pieces.
+    in_pieces: bool,
 }
 
 /// What comes next.
 pub(crate) enum Item {
-    /// A message other than CopyData.
+    /// A message that is whole.
     Message(Message),
-    /// Bytes of a CopyData, as a range of [`Inbox::bytes`]; `begins` and `ends` say whether
+    /// Bytes of a message that carries rows, as a range of [`Inbox::bytes`]; `begins` and `ends` say whether
     /// they are its first and its last. A piece is empty only when the whole message is.
     Piece {
         /// Where they are, until the next call of [`Inbox::spare`].
@@ -60,7 +80,7 @@ pub(crate) enum Item {
 impl Inbox {
     /// An empty one.
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; READ_BYTES], start: 0, end: 0, left: 0, in_copy_data: false }
+        Self { buffer: vec![0; READ_BYTES], start: 0, end: 0, left: 0, in_pieces: false }
     }
 
     /// Room for bytes from the server, never empty. Ranges handed out before are void.
@@ -98,19 +118,19 @@ impl Inbox {
         self.start
     }
 
-    /// The next item; absent when more bytes are needed.
+    /// The next item, messages of `carrier` in pieces; absent when more bytes are needed.
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] when what came is no message of the protocol.
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<Option<Item>> {
-        if self.in_copy_data {
+    pub(crate) fn next(&mut self, carrier: Carrier) -> Result<Option<Item>> {
+        if self.in_pieces {
             return Ok(self.piece(false));
         }
         let unused = &self.buffer[self.start..self.end];
         let Some(header) = Header::parse(unused).map_err(malformed)? else { return Ok(None) };
         let length = usize::try_from(header.len()).map_err(malformed)? - 4;
-        if header.tag() == COPY_DATA_TAG {
+        if header.tag() == carrier.tag() {
             if unused.len() < HEADER_BYTES + length.min(FIRST_PIECE_BYTES) {
                 return Ok(None);
             }
@@ -141,14 +161,14 @@ impl Inbox {
     fn piece(&mut self, begins: bool) -> Option<Item> {
         let length = self.left.min(self.end - self.start);
         if length == 0 && self.left > 0 {
-            self.in_copy_data = true;
+            self.in_pieces = true;
             return None;
         }
         let range = self.start..self.start + length;
         self.start += length;
         self.left -= length;
-        self.in_copy_data = self.left > 0;
-        Some(Item::Piece { range, begins, ends: !self.in_copy_data })
+        self.in_pieces = self.left > 0;
+        Some(Item::Piece { range, begins, ends: !self.in_pieces })
     }
 }
 

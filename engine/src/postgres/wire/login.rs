@@ -2,7 +2,7 @@
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
 use super::Line;
-use super::inbox::Item;
+use super::inbox::{Carrier, Item};
 use crate::postgres::cancel::BackendKey;
 use crate::postgres::connect::{Greeting, Login};
 use crate::postgres::settings::ChannelBinding;
@@ -178,7 +178,7 @@ impl Line {
     /// The next message; a refusal is an error, a notice goes to the log.
     async fn login_message(&mut self) -> Result<Message> {
         loop {
-            match self.inbox.next()? {
+            match self.inbox.next(Carrier::CopyData)? {
                 None => self.fill().await?,
                 Some(Item::Message(Message::ErrorResponse(body))) => {
                     let refusal = ServerError::from_fields(body.fields());

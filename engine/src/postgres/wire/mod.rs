@@ -1,27 +1,27 @@
-//! A session for bytes in bulk: our own plain client of the protocol, for `COPY` both ways.
+//! A session for bytes in bulk: our own plain client of the protocol, for rows both ways.
 //!
 //! The way of a byte out: socket, one large buffer ([`inbox`]), rows moved together in
-//! place ([`rows`]), a borrowed run to whoever asked ([`CopyOut`]). The way in: pieces of
-//! any size, gathered into messages ([`CopyIn`]). Queries are for [`super::Session`]; here
-//! they are for what must be asked within the transaction of a `COPY`.
+//! place ([`rows`]), a borrowed run to whoever asked ([`RowsOut`]). The way in: pieces of
+//! any size, gathered into messages ([`CopyIn`]). Other queries are for [`super::Session`]; here
+//! they are for what must be asked within the transaction in which rows are read.
 
 mod answer;
 mod copy_in;
-mod copy_out;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod inbox;
 mod login;
 mod replication;
 mod rows;
+mod rows_out;
 #[cfg(test)]
 mod tests;
 
 pub use copy_in::CopyIn;
-pub use copy_out::{CopyOut, Run};
 pub use replication::{
     NewSlot, POSTGRES_EPOCH_MICROS, Replicated, ReplicationSession, SystemIdentity, WalSent,
 };
+pub use rows_out::{RowsOut, Run};
 
 use super::cancel::{Cancel, Key};
 use super::settings::Settings;
@@ -30,12 +30,13 @@ use super::{Row, ServerError, connect};
 use crate::{Error, ErrorKind, Result};
 use answer::Answer;
 use bytes::BytesMut;
-use inbox::{Inbox, Item};
+use inbox::{Carrier, Inbox, Item};
 use login::Purpose;
 use pgkeep_format::entry::RowEncoding;
-use postgres_protocol::message::backend::Message;
-use postgres_protocol::message::frontend;
-use std::io;
+use postgres_protocol::IsNull;
+use postgres_protocol::message::backend::{CommandCompleteBody, Message};
+use postgres_protocol::message::frontend::{self, BindError};
+use std::{io, iter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An open session.
@@ -47,6 +48,9 @@ pub struct WireSession {
     cancel: Cancel,
     state: State,
 }
+
+/// The format code of binary values.
+const BINARY: i16 = 1;
 
 /// Bytes of rows that are worth reading at once.
 const MANY_BYTES: u64 = 64 << 10;
@@ -154,14 +158,36 @@ impl WireSession {
         }
     }
 
-    /// Begins a `COPY … TO STDOUT`, in text or binary format.
+    /// Begins a `COPY … TO STDOUT` in text format.
     ///
     /// # Errors
     /// As [`WireSession::execute`].
-    pub async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
+    pub async fn copy_out(&mut self, sql: &str) -> Result<RowsOut<'_>> {
         self.begin(sql).await?;
         match self.message().await? {
-            Message::CopyOutResponse(body) => CopyOut::new(self, body.format()),
+            Message::CopyOutResponse(body) if body.format() == 0 => {
+                Ok(RowsOut::new(self, Carrier::CopyData))
+            }
+            other => Err(self.not_begun(other).await),
+        }
+    }
+
+    /// Begins a query whose rows come as tuples of binary COPY, for which the server needs less time
+    /// than for COPY itself (docs/decisions/0023).
+    ///
+    /// # Errors
+    /// As [`WireSession::execute`].
+    pub async fn select(&mut self, sql: &str) -> Result<RowsOut<'_>> {
+        let mut messages = BytesMut::new();
+        select_messages(sql, &mut messages).map_err(unsendable)?;
+        self.command(&messages).await?;
+        // No description is asked for, so rows come next.
+        match self.message().await? {
+            Message::ParseComplete => {}
+            other => return Err(self.not_begun(other).await),
+        }
+        match self.message().await? {
+            Message::BindComplete => Ok(RowsOut::new(self, Carrier::DataRow)),
             other => Err(self.not_begun(other).await),
         }
     }
@@ -194,6 +220,13 @@ impl WireSession {
 
     /// Sends a query.
     async fn begin(&mut self, sql: &str) -> Result<()> {
+        let mut message = BytesMut::new();
+        frontend::query(sql, &mut message).map_err(unsendable)?;
+        self.command(&message).await
+    }
+
+    /// Sends the messages of a command.
+    async fn command(&mut self, messages: &[u8]) -> Result<()> {
         match self.state {
             State::Idle => {}
             State::Busy => {
@@ -202,12 +235,8 @@ impl WireSession {
             }
             State::Lost => return Err(Error::new(ErrorKind::Connection, "session is closed")),
         }
-        let mut message = BytesMut::new();
-        frontend::query(sql, &mut message).map_err(|error| {
-            Error::new(ErrorKind::Internal, "statement cannot be sent").because(error)
-        })?;
         self.state = State::Busy;
-        let sent = self.line.send(&message).await;
+        let sent = self.line.send(messages).await;
         sent.map_err(|error| self.lost(error))
     }
 
@@ -239,7 +268,7 @@ impl WireSession {
         error.into_error("server reported an error")
     }
 
-    /// The error for a COPY that did not begin.
+    /// The error for rows that did not begin to come or go.
     async fn not_begun(&mut self, message: Message) -> Error {
         match message {
             Message::ErrorResponse(body) => {
@@ -249,12 +278,12 @@ impl WireSession {
         }
     }
 
-    /// Reads the end of a COPY that went well; the number of rows that the server says.
-    async fn end_of_copy(&mut self) -> Result<Option<u64>> {
-        let mut rows = None;
+    /// Reads the end of a command whose rows went well; the number of them that the server says, which
+    /// perhaps it said before.
+    async fn end_of_rows(&mut self, mut rows: Option<u64>) -> Result<Option<u64>> {
         loop {
             match self.message().await? {
-                Message::CommandComplete(body) => rows = body.tag().ok().and_then(rows_of_tag),
+                Message::CommandComplete(body) => rows = rows_of(&body),
                 Message::ReadyForQuery(_) => {
                     self.state = State::Idle;
                     return Ok(rows);
@@ -318,7 +347,7 @@ impl Line {
     /// The next message that is an answer; what the server says unasked goes to the log.
     async fn message(&mut self) -> Result<Message> {
         loop {
-            match self.inbox.next()? {
+            match self.inbox.next(Carrier::CopyData)? {
                 None => self.fill().await?,
                 Some(Item::Message(message)) => {
                     if let Some(message) = answer(message) {
@@ -344,9 +373,30 @@ fn answer(message: Message) -> Option<Message> {
     None
 }
 
-/// The number of rows in the tag of a command that is done: `COPY 42`.
-fn rows_of_tag(tag: &str) -> Option<u64> {
-    tag.strip_prefix("COPY ")?.parse().ok()
+/// What asks for the rows of a query in binary format: the extended query protocol, by an unnamed
+/// statement and portal.
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>
+fn select_messages(sql: &str, messages: &mut BytesMut) -> io::Result<()> {
+    frontend::parse("", sql, [], messages)?;
+    let no_parameters = iter::empty::<()>();
+    frontend::bind("", "", [], no_parameters, |(), _| Ok(IsNull::Yes), [BINARY], messages)
+        .map_err(|error| match error {
+            BindError::Conversion(error) => io::Error::other(error),
+            BindError::Serialization(error) => error,
+        })?;
+    frontend::execute("", 0, messages)?;
+    frontend::sync(messages);
+    Ok(())
+}
+
+/// The number of rows in the tag of a command that is done: `COPY 42`, `SELECT 42`.
+fn rows_of(body: &CommandCompleteBody) -> Option<u64> {
+    let (command, rows) = body.tag().ok()?.split_once(' ')?;
+    matches!(command, "COPY" | "SELECT").then(|| rows.parse().ok())?
+}
+
+fn unsendable(error: io::Error) -> Error {
+    Error::new(ErrorKind::Internal, "statement cannot be sent").because(error)
 }
 
 /// The encoding for the format code of a CopyOutResponse or CopyInResponse.

@@ -4,7 +4,7 @@
 //!
 //! What the messages of the stream mean is for [`crate::postgres::pgoutput`].
 
-use super::inbox::Item;
+use super::inbox::{Carrier, Item};
 use super::{State, WireSession, answer};
 use crate::postgres::{Row, ServerError, Settings, identifier, literal, only};
 use crate::{Error, ErrorKind, Lsn, Result};
@@ -211,7 +211,7 @@ impl Replicated {
             self.message.clear();
         }
         loop {
-            let next = self.wire.line.inbox.next();
+            let next = self.wire.line.inbox.next(Carrier::CopyData);
             match next.inspect_err(|_| self.wire.state = State::Lost)? {
                 None => {
                     let filled = self.wire.line.fill().await;

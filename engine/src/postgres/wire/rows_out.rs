@@ -1,20 +1,20 @@
-//! `COPY … TO STDOUT`: rows in runs, borrowed from the one buffer they were read into.
+//! Rows that the server sends: in runs, borrowed from the one buffer they were read into.
 
+use super::inbox::Carrier;
 use super::rows::RowReader;
-use super::{State, WireSession, answer, encoding};
+use super::{State, WireSession, answer, rows_of};
 use crate::postgres::ServerError;
 use crate::{Error, Result};
-use pgkeep_format::entry::RowEncoding;
 use postgres_protocol::message::backend::Message;
 use std::ops::Range;
 
-/// A COPY that sends us rows.
+/// A `COPY … TO STDOUT` or a query in binary format that sends us rows.
 ///
 /// Dropped before its end, it leaves the session of no more use.
-pub struct CopyOut<'a> {
+pub struct RowsOut<'a> {
     session: &'a mut WireSession,
     reader: RowReader,
-    encoding: RowEncoding,
+    carrier: Carrier,
     ends: Vec<usize>,
     phase: Phase,
 }
@@ -32,23 +32,16 @@ enum Phase {
 /// the next run: only positions in `row_ends` are ends of rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
-    /// The bytes; of binary rows without file header and trailer.
+    /// The bytes: lines of text, or tuples as binary COPY has them.
     pub bytes: &'a [u8],
     /// Where rows end, as lengths from the start of `bytes`, ascending.
     pub row_ends: &'a [usize],
 }
 
-impl<'a> CopyOut<'a> {
-    pub(super) fn new(session: &'a mut WireSession, format: u8) -> Result<Self> {
-        let encoding = encoding(format).ok_or_else(|| session.out_of_step())?;
-        let reader = RowReader::new(encoding);
-        Ok(Self { session, reader, encoding, ends: Vec::new(), phase: Phase::Rows })
-    }
-
-    /// How the rows are written.
-    #[must_use]
-    pub fn encoding(&self) -> RowEncoding {
-        self.encoding
+impl<'a> RowsOut<'a> {
+    pub(super) fn new(session: &'a mut WireSession, carrier: Carrier) -> Self {
+        let reader = RowReader::new(carrier);
+        Self { session, reader, carrier, ends: Vec::new(), phase: Phase::Rows }
     }
 
     /// The next rows; absent at the end. At most 256 KiB at a time, and never waits for more
@@ -78,7 +71,7 @@ impl<'a> CopyOut<'a> {
         Ok(Some(Run { bytes, row_ends: &self.ends }))
     }
 
-    /// The number of rows, once [`CopyOut::next`] has returned none.
+    /// The number of rows, once [`RowsOut::next`] has returned none.
     #[must_use]
     pub fn rows(&self) -> Option<u64> {
         match self.phase {
@@ -110,22 +103,21 @@ impl<'a> CopyOut<'a> {
 
     /// Takes a message that came between rows or after them.
     async fn message(&mut self, message: Message) -> Result<Phase> {
-        match answer(message) {
-            None => Ok(Phase::Rows),
-            Some(Message::CopyDone) => self.finish().await,
-            Some(Message::ErrorResponse(body)) => {
-                Err(self.session.fail(ServerError::from_fields(body.fields())).await)
+        let reported = match (answer(message), self.carrier) {
+            (None, _) => return Ok(Phase::Rows),
+            // A COPY is told to be over before its command is.
+            (Some(Message::CopyDone), Carrier::CopyData) => None,
+            (Some(Message::CommandComplete(body)), Carrier::DataRow) => rows_of(&body),
+            (Some(Message::ErrorResponse(body)), _) => {
+                return Err(self.session.fail(ServerError::from_fields(body.fields())).await);
             }
-            Some(_) => Err(self.session.out_of_step()),
-        }
-    }
-
-    async fn finish(&mut self) -> Result<Phase> {
-        let reported = self.session.end_of_copy().await?;
+            (Some(_), _) => return Err(self.session.out_of_step()),
+        };
+        let reported = self.session.end_of_rows(reported).await?;
         self.reader.finish(reported).map(|rows| Phase::Over(Some(rows)))
     }
 
-    /// What came is no COPY: nothing that follows can be understood.
+    /// What came is no row: nothing that follows can be understood.
     fn lost(&mut self, error: Error) -> Error {
         self.session.state = State::Lost;
         error
