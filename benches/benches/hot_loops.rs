@@ -74,7 +74,6 @@ fn of_rows(criterion: &mut Criterion) {
     let bytes: usize = rows.iter().map(Vec::len).sum();
     let mut group = criterion.benchmark_group("rows");
     group.throughput(Throughput::Bytes(bytes as u64));
-    // With a copy into one vector, which a backup does without.
     group.bench_function("split messages", |bencher| {
         bencher.iter(|| rows_out(false, black_box(&stream), PIECE).expect("COPY"));
     });
@@ -89,11 +88,28 @@ fn of_rows(criterion: &mut Criterion) {
     group.bench_function("cut", |bencher| {
         bencher.iter(|| {
             let mut cutter = Cutter::new(&secrets);
-            cutter.push_rows(black_box(&run), &ends, |chunk| drop(black_box(chunk)));
+            // As they come: some at a time, one behind the other.
+            for (rows, ends) in runs(black_box(&run), &ends) {
+                let held = cutter.buffer().len();
+                cutter.buffer().extend_from_slice(rows);
+                let ends: Vec<usize> = ends.iter().map(|end| held + end).collect();
+                cutter.took(&ends, |chunk| drop(black_box(chunk)));
+            }
             black_box(cutter.finish())
         });
     });
     group.finish();
+}
+
+/// Rows with their ends, in runs of so many rows as one reading brings.
+fn runs<'a>(rows: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = (&'a [u8], Vec<usize>)> {
+    const ROWS_AT_ONCE: usize = 500;
+    ends.chunks(ROWS_AT_ONCE).scan(0, |start, ends| {
+        let first = *start;
+        *start = *ends.last()?;
+        let in_run = ends.iter().map(|end| end - first).collect();
+        Some((&rows[first..*start], in_run))
+    })
 }
 
 /// Whole rows, about a mebibyte.

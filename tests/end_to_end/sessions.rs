@@ -56,11 +56,12 @@ fn rows_go_out_and_in_again_unchanged(server: &Server) {
                 let sql = format!("COPY copy FROM STDIN (FORMAT {format})");
                 let mut into = to.copy_in(&sql).await.unwrap();
                 assert_eq!(into.encoding(), encoding);
-                let mut ends = 0;
-                while let Some(run) = out.next().await.unwrap() {
-                    assert!(run.bytes.len() <= 256 << 10);
-                    ends += run.row_ends.len() as u64;
-                    into.write(run.bytes).await.unwrap();
+                let (mut rows, mut ends) = (Vec::new(), 0);
+                while let Some(row_ends) = out.next(&mut rows).await.unwrap() {
+                    ends += row_ends.len() as u64;
+                    assert!(rows.len() <= 256 << 10);
+                    into.write(&rows).await.unwrap();
+                    rows.clear();
                 }
                 assert_eq!(out.rows(), Some(ends));
                 (ends, into.finish().await.unwrap())
@@ -86,11 +87,12 @@ fn a_row_of_300_megabytes_passes_through_little_memory() {
                 true => wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap(),
                 false => wire.select(sql).await.unwrap(),
             };
-            let (mut len, mut ends) = (0, 0);
-            while let Some(run) = out.next().await.unwrap() {
-                assert!(run.bytes.len() <= 256 << 10);
-                len += run.bytes.len();
-                ends += run.row_ends.len();
+            let (mut rows, mut len, mut ends) = (Vec::new(), 0, 0);
+            while let Some(row_ends) = out.next(&mut rows).await.unwrap() {
+                ends += row_ends.len();
+                assert!(rows.len() <= 256 << 10);
+                len += rows.len();
+                rows.clear();
             }
             assert_eq!(ends, 1);
             bytes.push(len);
@@ -126,14 +128,15 @@ fn errors_keep_the_servers_words(server: &Server) {
                 true => wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap(),
                 false => wire.select(sql).await.unwrap(),
             };
+            let mut rows = Vec::new();
             let error = loop {
-                match out.next().await {
-                    Ok(run) => assert!(run.is_some(), "it ended without its error"),
+                match out.next(&mut rows).await {
+                    Ok(ends) => assert!(ends.is_some(), "it ended without its error"),
                     Err(error) => break error,
                 }
             };
             assert_eq!(state(&error), "22012");
-            assert!(out.next().await.unwrap().is_none() && out.rows().is_none());
+            assert!(out.next(&mut rows).await.unwrap().is_none() && out.rows().is_none());
             wire.execute("SELECT 1").await.unwrap();
         }
         for (sql, expected) in [("SELECT nonsense", "42703"), ("SELECT 1; SELECT 2", "42601")] {
@@ -263,7 +266,8 @@ fn a_server_that_dies_in_the_middle_is_a_lost_connection() {
         let mut out =
             wire.copy_out("COPY (SELECT generate_series(1, 1000000000)) TO STDOUT").await.unwrap();
         let mut into = other.copy_in("COPY t FROM STDIN").await.unwrap();
-        out.next().await.unwrap().unwrap();
+        let mut rows = Vec::new();
+        out.next(&mut rows).await.unwrap().unwrap();
         // It is stuck with what we do not read, and so sees its postmaster go.
         let stuck = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'";
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -272,8 +276,9 @@ fn a_server_that_dies_in_the_middle_is_a_lost_connection() {
         }
         server.kill();
         let error = loop {
-            match out.next().await {
-                Ok(run) => assert!(run.is_some(), "it ended without an error"),
+            rows.clear();
+            match out.next(&mut rows).await {
+                Ok(ends) => assert!(ends.is_some(), "it ended without an error"),
                 Err(error) => break error,
             }
         };

@@ -18,7 +18,8 @@ every_major!(
 
 async fn count(wire: &mut WireSession, table: &str) -> u64 {
     let mut out = wire.copy_out(&format!("COPY {table} TO STDOUT")).await.unwrap();
-    while out.next().await.unwrap().is_some() {}
+    let mut rows = Vec::new();
+    while out.next(&mut rows).await.unwrap().is_some() {}
     out.rows().unwrap()
 }
 
@@ -89,8 +90,9 @@ fn settings_of_the_role_change_nothing(server: &Server) {
         assert_eq!(rows[0].text("text").unwrap(), expected);
         let mut wire = snapshot.join().await.unwrap();
         let mut out = wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap();
-        let run = out.next().await.unwrap().unwrap();
-        assert_eq!(String::from_utf8_lossy(run.bytes), expected.replace('\\', "\\\\") + "\n");
+        let mut rows = Vec::new();
+        out.next(&mut rows).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&rows), expected.replace('\\', "\\\\") + "\n");
     });
     database.query(&format!("DROP ROLE {role}"));
 }

@@ -203,8 +203,8 @@ impl Work {
         );
         let mut cutter = Cutter::new(writer.secrets());
         let mut cut = Vec::new();
-        while let Some(run) = rows.next().await? {
-            cutter.push_rows(run.bytes, run.row_ends, |chunk| cut.push(chunk));
+        while let Some(ends) = rows.next(cutter.buffer()).await? {
+            cutter.took(ends, |chunk| cut.push(chunk));
             for chunk in cut.drain(..) {
                 part.push(chunk).await?;
             }

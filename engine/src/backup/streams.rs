@@ -60,7 +60,7 @@ impl<'a> Streams<'a> {
         let mut cutter = Cutter::new(self.writer.secrets());
         let mut chunks = Vec::new();
         for entry in entries {
-            cutter.push(&cbor::encode(entry), true, |chunk| chunks.push(chunk));
+            cutter.push(&cbor::encode(entry), |chunk| chunks.push(chunk));
         }
         chunks.extend(cutter.finish());
         let mut references = Vec::with_capacity(chunks.len());

@@ -31,6 +31,6 @@ pub use snapshot::{Coordinator, Snapshot, SnapshotOptions, Visible};
 #[cfg(feature = "fuzzing")]
 pub use wire::fuzzing;
 pub use wire::{
-    CopyIn, NewSlot, POSTGRES_EPOCH_MICROS, Replicated, ReplicationSession, RowsOut, Run,
+    CopyIn, NewSlot, POSTGRES_EPOCH_MICROS, Replicated, ReplicationSession, RowsOut,
     SystemIdentity, WalSent, WireSession,
 };

@@ -70,73 +70,57 @@ impl Cutter {
         }
     }
 
-    /// Takes a piece of a row, its last one when `ends_row`; gives each chunk that is
-    /// complete to `emit`.
-    pub fn push(&mut self, piece: &[u8], ends_row: bool, mut emit: impl FnMut(Chunk)) {
-        let mut piece = piece;
-        // Never more than a chunk and a byte is held, whatever the length of a row.
-        while self.buffer.len() + piece.len() > CUT_MAX {
-            if self.row_start > 0 {
-                emit(self.cut_whole_rows());
-                continue;
-            }
-            let (fits, rest) = piece.split_at(CUT_MAX - self.buffer.len());
-            self.buffer.extend_from_slice(fits);
-            emit(self.cut_inside_row());
-            piece = rest;
+    /// Takes a row.
+    pub fn push(&mut self, row: &[u8], emit: impl FnMut(Chunk)) {
+        self.buffer.extend_from_slice(row);
+        self.took(&[self.buffer.len()], emit);
+    }
+
+    /// Where rows are appended as they come, so that they are copied once; [`Cutter::took`] is told
+    /// of them. What is there already must stay.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Hears what was appended to the buffer: `ends` says where rows end in it, and what follows the
+    /// last end is the beginning of a row. Gives each chunk that is complete to `emit`.
+    pub fn took(&mut self, ends: &[usize], mut emit: impl FnMut(Chunk)) {
+        let mut gone = 0;
+        for end in ends {
+            gone += self.end_row(end - gone, &mut emit);
         }
-        self.buffer.extend_from_slice(piece);
-        if ends_row {
-            self.rows += 1;
-            let row_start = std::mem::replace(&mut self.row_start, self.buffer.len());
-            self.last_row_len = self.buffer.len() - row_start;
-            if self.buffer.len() >= CUT_MIN && self.is_cut(&self.buffer[row_start..]) {
-                emit(self.cut_whole_rows());
-            }
+        // Never more than a chunk and what is appended at once is held, whatever the length of a row.
+        while self.buffer.len() > CUT_MAX {
+            self.make_room(&mut emit);
         }
     }
 
-    /// Takes rows that lie one behind the other, `ends` saying where each of them ends; what follows
-    /// the last end is the beginning of a row.
-    pub fn push_rows(&mut self, rows: &[u8], ends: &[usize], mut emit: impl FnMut(Chunk)) {
-        // The first one perhaps began with the rows before.
-        let Some((first, others)) = ends.split_first() else {
-            return self.push(rows, false, emit);
-        };
-        self.push(&rows[..*first], true, &mut emit);
-        let (mut start, mut held, mut count, mut last_len) = (*first, *first, 0, 0);
-        for end in others {
-            let row = &rows[start..*end];
-            let len = self.buffer.len() + end - held;
-            if len > CUT_MAX {
-                self.append(&rows[held..start], count, last_len);
-                self.push(row, true, &mut emit);
-                (held, count) = (*end, 0);
-            } else {
-                count += 1;
-                last_len = row.len();
-                if len >= CUT_MIN && self.is_cut(row) {
-                    self.append(&rows[held..*end], count, last_len);
-                    emit(self.cut_whole_rows());
-                    (held, count) = (*end, 0);
-                }
-            }
-            start = *end;
+    /// Ends the row that is in the buffer up to `end`; returns how many bytes went with chunks.
+    #[inline]
+    fn end_row(&mut self, end: usize, emit: &mut impl FnMut(Chunk)) -> usize {
+        let mut gone = 0;
+        while end - gone > CUT_MAX {
+            gone += self.make_room(emit);
         }
-        self.append(&rows[held..start], count, last_len);
-        if start < rows.len() {
-            self.push(&rows[start..], false, emit);
+        let end = end - gone;
+        let row_start = std::mem::replace(&mut self.row_start, end);
+        self.rows += 1;
+        self.last_row_len = end - row_start;
+        if end >= CUT_MIN && self.is_cut(&self.buffer[row_start..end]) {
+            emit(self.cut_whole_rows());
+            gone += end;
         }
+        gone
     }
 
-    /// Takes whole rows that fit and behind none of which a cut falls, all at once.
-    fn append(&mut self, rows: &[u8], count: u64, last_len: usize) {
-        if count > 0 {
-            self.buffer.extend_from_slice(rows);
-            self.row_start = self.buffer.len();
-            self.rows += count;
-            self.last_row_len = last_len;
-        }
+    /// Cuts before the row that is not complete, or in it where nothing is before it; returns how many
+    /// bytes went.
+    #[cold]
+    fn make_room(&mut self, emit: &mut impl FnMut(Chunk)) -> usize {
+        let chunk = if self.row_start > 0 { self.cut_whole_rows() } else { self.cut_inside_row() };
+        let gone = chunk.plain.len();
+        emit(chunk);
+        gone
     }
 
     /// Ends the run; gives what is left, nothing where nothing is.
@@ -176,20 +160,24 @@ impl Cutter {
     }
 
     fn cut_whole_rows(&mut self) -> Chunk {
-        // Where one chunk was cut another is likely to follow. Room that it does not use was never
-        // touched and costs nothing.
         let ending = self.ending();
-        let mut next = Vec::with_capacity(2 * CUT_AVERAGE);
-        next.extend_from_slice(&self.buffer[self.row_start..]);
-        self.buffer.truncate(self.row_start);
-        let plain = std::mem::replace(&mut self.buffer, next);
+        let plain = self.split(self.row_start);
         (self.row_start, self.last_row_len) = (0, 0);
         Chunk { plain, rows: std::mem::take(&mut self.rows), row_continues: false, ending }
     }
 
     fn cut_inside_row(&mut self) -> Chunk {
-        let plain = std::mem::take(&mut self.buffer);
-        Chunk { plain, row_continues: true, ..Chunk::default() }
+        Chunk { plain: self.split(CUT_MAX), row_continues: true, ..Chunk::default() }
+    }
+
+    /// Takes the first bytes out of the buffer.
+    fn split(&mut self, at: usize) -> Vec<u8> {
+        // Where one chunk was cut another is likely to follow. Room that it does not use was never
+        // touched and costs nothing.
+        let mut rest = Vec::with_capacity(2 * CUT_AVERAGE);
+        rest.extend_from_slice(&self.buffer[at..]);
+        self.buffer.truncate(at);
+        std::mem::replace(&mut self.buffer, rest)
     }
 }
 
@@ -226,7 +214,10 @@ mod tests {
             let pieces: Vec<&[u8]> =
                 if row.is_empty() { vec![&[]] } else { row.chunks(piece_len).collect() };
             for (at, piece) in pieces.iter().enumerate() {
-                cutter.push(piece, at + 1 == pieces.len(), |chunk| chunks.push(chunk));
+                cutter.buffer().extend_from_slice(piece);
+                let end = cutter.buffer().len();
+                let ends = if at + 1 == pieces.len() { &[end][..] } else { &[] };
+                cutter.took(ends, |chunk| chunks.push(chunk));
             }
         }
         chunks.extend(cutter.finish());
@@ -247,8 +238,11 @@ mod tests {
         while start < bytes.len() || used < ends.len() {
             let end = bytes.len().min(start + run_len);
             let ended = ends[used..].partition_point(|row| *row <= end);
-            let in_run: Vec<usize> = ends[used..used + ended].iter().map(|e| e - start).collect();
-            cutter.push_rows(&bytes[start..end], &in_run, |chunk| chunks.push(chunk));
+            let held = cutter.buffer().len();
+            let in_run: Vec<usize> =
+                ends[used..used + ended].iter().map(|end| held + end - start).collect();
+            cutter.buffer().extend_from_slice(&bytes[start..end]);
+            cutter.took(&in_run, |chunk| chunks.push(chunk));
             (start, used) = (end, used + ended);
         }
         chunks.extend(cutter.finish());

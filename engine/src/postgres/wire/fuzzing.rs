@@ -16,10 +16,9 @@ pub fn rows_out(binary: bool, stream: &[u8], piece_len: usize) -> Result<(Vec<u8
     let (mut rows, mut all_ends, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = stream;
     loop {
-        let taken = reader.take(&mut inbox, &mut ends)?;
-        all_ends.extend(ends.iter().map(|end| rows.len() + end));
-        rows.extend_from_slice(&inbox.bytes()[taken.range]);
-        match taken.message {
+        let message = reader.take(&mut inbox, &mut rows, &mut ends)?;
+        all_ends.extend_from_slice(&ends);
+        match message {
             Some(Message::CopyDone | Message::CommandComplete(_)) => {
                 reader.finish(Some(all_ends.len() as u64))?;
                 return Ok((rows, all_ends));

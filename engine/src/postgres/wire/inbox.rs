@@ -107,17 +107,6 @@ impl Inbox {
         &self.buffer
     }
 
-    /// The buffer, to move used bytes together. Bytes behind the last item handed out must
-    /// stay as they are.
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-
-    /// Where the next item begins, or would: bytes before are used.
-    pub(super) fn position(&self) -> usize {
-        self.start
-    }
-
     /// The next item, messages of `carrier` in pieces; absent when more bytes are needed.
     ///
     /// # Errors

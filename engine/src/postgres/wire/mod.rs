@@ -1,8 +1,8 @@
 //! A session for bytes in bulk: our own plain client of the protocol, for rows both ways.
 //!
-//! The way of a byte out: socket, one large buffer ([`inbox`]), rows moved together in
-//! place ([`rows`]), a borrowed run to whoever asked ([`RowsOut`]). The way in: pieces of
-//! any size, gathered into messages ([`CopyIn`]). Other queries are for [`super::Session`]; here
+//! The way of a byte out: socket, one large buffer ([`inbox`]), rows taken out of it ([`rows`]) to
+//! where whoever asked gathers them ([`RowsOut`]). The way in: pieces of any size, gathered into
+//! messages ([`CopyIn`]). Other queries are for [`super::Session`]; here
 //! they are for what must be asked within the transaction in which rows are read.
 
 mod answer;
@@ -21,7 +21,7 @@ pub use copy_in::CopyIn;
 pub use replication::{
     NewSlot, POSTGRES_EPOCH_MICROS, Replicated, ReplicationSession, SystemIdentity, WalSent,
 };
-pub use rows_out::{RowsOut, Run};
+pub use rows_out::RowsOut;
 
 use super::cancel::{Cancel, Key};
 use super::settings::Settings;

@@ -2,14 +2,13 @@
 //!
 //! The server sends one message for each row. Of a COPY in text it is a CopyData that ends with a
 //! newline; of a query in binary format a DataRow, whose body is a tuple as binary COPY has them.
-//! Rows of one reading are moved together in place and handed out as one run.
+//! Rows of one reading go one behind the other to where the caller wants them.
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>,
 //! <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS>
 
 use super::inbox::{Carrier, Inbox, Item};
 use crate::{Error, ErrorKind, Result};
 use postgres_protocol::message::backend::Message;
-use std::ops::Range;
 
 /// Takes rows out of an inbox.
 pub(crate) struct RowReader {
@@ -18,47 +17,39 @@ pub(crate) struct RowReader {
     rows: u64,
 }
 
-/// Rows, or parts of one, that lie together.
-pub(crate) struct Taken {
-    /// Where their bytes are in [`Inbox::bytes`].
-    pub(crate) range: Range<usize>,
-    /// The message that stopped the taking, if one did.
-    pub(crate) message: Option<Message>,
-}
-
 impl RowReader {
     /// Takes lines out of CopyData, tuples out of DataRow.
     pub(crate) fn new(carrier: Carrier) -> Self {
         Self { carrier, rows: 0 }
     }
 
-    /// Takes all that is there. `ends` is cleared and gets the end of each row that ended,
-    /// counted from the start of the run.
+    /// Appends all that is there to `rows`. `ends` is cleared and gets the end of each row that ended,
+    /// as the length that `rows` had then. Returns the message that stopped it, if one did.
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] when what came is no such row.
-    pub(crate) fn take(&mut self, inbox: &mut Inbox, ends: &mut Vec<usize>) -> Result<Taken> {
+    pub(crate) fn take(
+        &mut self,
+        inbox: &mut Inbox,
+        rows: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<Option<Message>> {
         ends.clear();
-        let first = inbox.position();
-        let mut last = first;
-        let message = loop {
+        loop {
             match inbox.next(self.carrier)? {
-                None => break None,
-                Some(Item::Message(message)) => break Some(message),
+                None => return Ok(None),
+                Some(Item::Message(message)) => return Ok(Some(message)),
                 Some(Item::Piece { range, begins, ends: row_ends }) => {
-                    self.check(&inbox.bytes()[range.clone()], begins, row_ends)?;
-                    // Writing never overtakes reading: every message has a header to fall over.
-                    let length = range.len();
-                    inbox.bytes_mut().copy_within(range, last);
-                    last += length;
+                    let piece = &inbox.bytes()[range];
+                    self.check(piece, begins, row_ends)?;
+                    rows.extend_from_slice(piece);
                     if row_ends {
                         self.rows += 1;
-                        ends.push(last - first);
+                        ends.push(rows.len());
                     }
                 }
             }
-        };
-        Ok(Taken { range: first..last, message })
+        }
     }
 
     /// Looks at a piece of a row as far as it tells whether it is one.

@@ -1,4 +1,4 @@
-//! Rows that the server sends: in runs, borrowed from the one buffer they were read into.
+//! Rows that the server sends, appended to what the caller has of them.
 
 use super::inbox::Carrier;
 use super::rows::RowReader;
@@ -6,7 +6,6 @@ use super::{State, WireSession, answer, rows_of};
 use crate::postgres::ServerError;
 use crate::{Error, Result};
 use postgres_protocol::message::backend::Message;
-use std::ops::Range;
 
 /// A `COPY … TO STDOUT` or a query in binary format that sends us rows.
 ///
@@ -22,20 +21,8 @@ pub struct RowsOut<'a> {
 enum Phase {
     /// Rows are coming.
     Rows,
-    /// This came behind the rows handed out last.
-    Message(Box<Message>),
     /// There is no more; with the number of rows when all went well.
     Over(Option<u64>),
-}
-
-/// Bytes of consecutive rows. A row that is longer than what was read at once goes on in
-/// the next run: only positions in `row_ends` are ends of rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
-    /// The bytes: lines of text, or tuples as binary COPY has them.
-    pub bytes: &'a [u8],
-    /// Where rows end, as lengths from the start of `bytes`, ascending.
-    pub row_ends: &'a [usize],
 }
 
 impl<'a> RowsOut<'a> {
@@ -44,31 +31,25 @@ impl<'a> RowsOut<'a> {
         Self { session, reader, carrier, ends: Vec::new(), phase: Phase::Rows }
     }
 
-    /// The next rows; absent at the end. At most 256 KiB at a time, and never waits for more
-    /// when something is there.
+    /// Appends the next rows to `rows`: lines of text, or tuples as binary COPY has them. Returns where
+    /// rows end, as the length that `rows` had then; a row that is longer than what is read at once goes
+    /// on with the next call. Absent at the end. At most 256 KiB at a time, and never waits for more when
+    /// something is there.
     ///
     /// # Errors
     /// As [`WireSession::execute`]; [`crate::ErrorKind::Connection`] also when the server's count of
-    /// rows is not the number that came.
-    pub async fn next(&mut self) -> Result<Option<Run<'_>>> {
-        let range = loop {
-            match std::mem::replace(&mut self.phase, Phase::Over(None)) {
-                Phase::Over(rows) => {
-                    self.phase = Phase::Over(rows);
-                    return Ok(None);
-                }
-                // An error leaves it over.
-                Phase::Message(message) => self.phase = self.message(*message).await?,
-                Phase::Rows => {
-                    let range = self.rows_or_message().await?;
-                    if !range.is_empty() {
-                        break range;
-                    }
-                }
+    /// rows is not the number that came. Rows may have been appended that are none then.
+    pub async fn next(&mut self, rows: &mut Vec<u8>) -> Result<Option<&[usize]>> {
+        let held = rows.len();
+        while matches!(self.phase, Phase::Rows) {
+            // An error leaves it over.
+            self.phase = Phase::Over(None);
+            self.phase = self.more(rows).await?;
+            if rows.len() > held {
+                return Ok(Some(&self.ends));
             }
-        };
-        let bytes = &self.session.line.inbox.bytes()[range];
-        Ok(Some(Run { bytes, row_ends: &self.ends }))
+        }
+        Ok(None)
     }
 
     /// The number of rows, once [`RowsOut::next`] has returned none.
@@ -76,29 +57,25 @@ impl<'a> RowsOut<'a> {
     pub fn rows(&self) -> Option<u64> {
         match self.phase {
             Phase::Over(rows) => rows,
-            _ => None,
+            Phase::Rows => None,
         }
     }
 
-    /// Takes what is there, reading first when that is nothing. A message waits until the
-    /// rows before it are used, because reading on moves them.
-    async fn rows_or_message(&mut self) -> Result<Range<usize>> {
+    /// Takes what is there, reading first when that is nothing.
+    async fn more(&mut self, rows: &mut Vec<u8>) -> Result<Phase> {
+        let held = rows.len();
         let line = &mut self.session.line;
-        let taken = match self.reader.take(&mut line.inbox, &mut self.ends) {
-            Ok(taken) => taken,
-            Err(error) => return Err(self.lost(error)),
-        };
-        self.phase = match taken.message {
-            Some(message) => Phase::Message(Box::new(message)),
+        let taken = self.reader.take(&mut line.inbox, rows, &mut self.ends);
+        match taken.map_err(|error| self.lost(error))? {
+            Some(message) => self.message(message).await,
             None => {
-                if taken.range.is_empty() {
-                    let filled = line.fill_with_many().await;
+                if rows.len() == held {
+                    let filled = self.session.line.fill_with_many().await;
                     filled.map_err(|error| self.lost(error))?;
                 }
-                Phase::Rows
+                Ok(Phase::Rows)
             }
-        };
-        Ok(taken.range)
+        }
     }
 
     /// Takes a message that came between rows or after them.

@@ -50,20 +50,19 @@ fn feed_and_count(
     let mut inbox = Inbox::new();
     let mut reader = RowReader::new(carrier);
     let mut out = Out::default();
-    let mut ends = Vec::new();
+    let (mut rows, mut ends) = (Vec::new(), Vec::new());
     let mut rest = stream;
     let mut lengths = pieces.iter().chain(std::iter::repeat(pieces.last().unwrap()));
     loop {
-        let taken = reader.take(&mut inbox, &mut ends)?;
+        let message = reader.take(&mut inbox, &mut rows, &mut ends)?;
         let mut used = 0;
-        let bytes = &inbox.bytes()[taken.range];
         for end in &ends {
-            out.begun.extend(&bytes[used..*end]);
+            out.begun.extend(&rows[used..*end]);
             out.rows.push(std::mem::take(&mut out.begun));
             used = *end;
         }
-        out.begun.extend(&bytes[used..]);
-        match taken.message {
+        out.begun.extend(rows.drain(..).skip(used));
+        match message {
             Some(Message::CopyDone | Message::CommandComplete(_)) => {
                 reader.finish(reported.or(Some(out.rows.len() as u64)))?;
                 out.done = true;
@@ -163,19 +162,19 @@ fn a_row_larger_than_the_buffer_comes_in_pieces_and_the_buffer_stays() {
     let mut inbox = Inbox::new();
     let before = inbox.bytes().len();
     let mut reader = RowReader::new(Carrier::CopyData);
-    let (mut ends, mut rest, mut total, mut runs) = (Vec::new(), stream.as_slice(), 0, 0);
+    let (mut rows, mut ends) = (Vec::new(), Vec::new());
+    let (mut rest, mut runs) = (stream.as_slice(), 0);
     while !rest.is_empty() {
         let spare = inbox.spare();
         let length = spare.len().min(rest.len());
         spare[..length].copy_from_slice(&rest[..length]);
         inbox.filled(length);
         rest = &rest[length..];
-        let taken = reader.take(&mut inbox, &mut ends).unwrap();
-        total += taken.range.len();
+        reader.take(&mut inbox, &mut rows, &mut ends).unwrap();
         runs += 1;
         assert_eq!(ends.len(), usize::from(rest.is_empty()), "only the last piece ends the row");
     }
-    assert_eq!(total, body.len() + 1);
+    assert_eq!(rows.len(), body.len() + 1);
     assert!(runs > 10);
     assert_eq!(inbox.bytes().len(), before);
 }
@@ -236,7 +235,7 @@ fn a_count_of_rows_that_is_not_what_came_is_refused() {
     let stream = message(b'd', b"row\n");
     inbox.spare()[..stream.len()].copy_from_slice(&stream);
     inbox.filled(stream.len());
-    reader.take(&mut inbox, &mut Vec::new()).unwrap();
+    reader.take(&mut inbox, &mut Vec::new(), &mut Vec::new()).unwrap();
     assert_eq!(reader.finish(Some(1)).unwrap(), 1);
     assert!(reader.finish(Some(2)).is_err() && reader.finish(None).is_err());
     assert!(inbox.next(Carrier::CopyData).unwrap().is_none());
