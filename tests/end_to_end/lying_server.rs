@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Data that the program may hold at most, in bytes: an answer as large as it takes, as it
 /// came and as rows.
@@ -140,7 +141,10 @@ fn versions_that_cannot_be_are_refused() {
 #[test]
 fn rows_of_copy_that_are_none_are_refused() {
     let server = Server::shared(18);
-    let source = source(server);
+    // Points come as text.
+    let source = server.database();
+    source
+        .query("CREATE TABLE t (p point); INSERT INTO t SELECT '(1,2)' FROM generate_series(1, 4)");
     let long = vec![b'x'; 64 << 20];
     let copies = [
         Said::Bytes(message(b'd', &long)),
@@ -158,11 +162,46 @@ fn rows_of_copy_that_are_none_are_refused() {
 }
 
 #[test]
+fn rows_of_a_query_that_are_none_are_refused() {
+    let server = Server::shared(18);
+    let source = server.database();
+    source.query("CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 4)");
+    let long = vec![b'x'; 64 << 20];
+    let rows = [
+        Said::Bytes(message(DATA_ROW, b"")),
+        Said::Bytes(message(DATA_ROW, b"\0")),
+        Said::Bytes(message(DATA_ROW, &[&[0xff, 0xff], &long[..]].concat())),
+        Said::Last([&[DATA_ROW], &0x7fff_ffffu32.to_be_bytes()[..], &long].concat()),
+        Said::Bytes(message(DATA_ROW, &long).repeat(3)),
+        Said::Bytes(message(b'c', b"")),
+        Said::Bytes(message(b'd', b"1\n")),
+        Said::Bytes(vec![DATA_ROW, 0, 0, 0, 3]),
+        Said::Bytes(Vec::new()),
+    ];
+    for said in rows {
+        // Rows of tables are those that follow a BindComplete.
+        let is_next = AtomicBool::new(false);
+        let liar = Liar::before(server, move |heard| match heard.tag {
+            b'2' => {
+                is_next.store(true, Ordering::Relaxed);
+                Said::Truth
+            }
+            DATA_ROW if is_next.swap(false, Ordering::Relaxed) => said.clone(),
+            _ => Said::Truth,
+        });
+        let outcome = back_up(&liar, source.name()).code(1);
+        assert!(outcome.stderr.contains("server"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_server_that_goes_away_anywhere_is_a_lost_connection() {
     let server = Server::shared(18);
     let source = source(server);
+    source.query("CREATE TABLE t (p point); INSERT INTO t VALUES ('(1,2)'), ('(3,4)')");
     let places = [(b'R', 0), (b'S', 3), (b'K', 0), (b'Z', 0), (b'T', 0), (DATA_ROW, 0), (b'C', 0)];
     let places = places.into_iter().chain([(b'T', 9), (DATA_ROW, 99), (b'C', 9), (b'd', 1)]);
+    let places = places.chain([(b'1', 0), (b'2', 0)]);
     for (tag, number) in places {
         for cut in [0, 1, 4, 5, 6, 9] {
             let liar = Liar::before(server, move |heard: Heard<'_>| {

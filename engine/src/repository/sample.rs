@@ -12,7 +12,7 @@ use bytes::Bytes;
 use pgkeep_format::cbor;
 use pgkeep_format::entry::{Data, Entry, Kind, RowEncoding, Section};
 use pgkeep_format::frame::{FrameType, InnerHeader};
-use pgkeep_format::id::{BackupId, ChunkId};
+use pgkeep_format::id::{BackupId, ChunkId, KeyId};
 use pgkeep_format::limits::INLINE_CHUNKS_MAX;
 use pgkeep_format::manifest::{BackupKind, ClearPart, Database, SealedPart, Totals};
 use pgkeep_format::name::ObjectName;
@@ -68,16 +68,7 @@ impl Sample {
     /// Backs up the table `public.numbers` with these chunks of rows: what the repository has is
     /// not stored again. The last row of a chunk that ends with no newline goes on in the next.
     pub(crate) async fn back_up(&self, id: u8, rows: &[&[u8]]) -> Packed {
-        let repository = self.open_for_writing().await;
-        let run = repository.begin_run().await.unwrap();
-        let key = repository.new_data_key().await.unwrap().map(|(key, _)| key);
-        let keys = key.iter().map(|key| key.id).collect();
-        let mut writing = Writing {
-            sealer: Sealer::new(key),
-            packer: Packer::new(&repository, 1 << 20),
-            run,
-            repository: repository.clone(),
-        };
+        let mut writing = Writing::begin(self).await;
         let entry = cbor::encode(&entry(rows));
         let rows = writing.stream(FrameType::Rows, rows).await;
         let entries = writing.stream(FrameType::Entries, &[&entry]).await;
@@ -86,20 +77,37 @@ impl Sample {
             id: BackupId([id; 16]),
             features: Vec::new(),
             kind: BackupKind::Logical,
-            series: series_id(repository.secrets().unwrap(), u64::MAX, "test"),
+            series: series_id(writing.repository.secrets().unwrap(), u64::MAX, "test"),
             started_at: i64::from(id),
             finished_at: i64::from(id) + 1,
             lsn: 3,
             program: "test".to_owned(),
             tags: Vec::new(),
             totals: Totals::default(),
-            keys,
+            keys: writing.keys,
             streams: vec![rows, entries],
         };
         let backup = FinishedBackup { clear, sealed: sealed_part() };
         writing.run.publish(&backup, &writing.sealer).await.unwrap();
         writing.run.end().await;
         packed
+    }
+
+    /// Stores lists of chunks, of a stream of rows that no backup has.
+    pub(crate) async fn store_lists(&self, lists: &[Vec<ChunkReference>]) -> Stream {
+        let mut writing = Writing::begin(self).await;
+        let mut stream = Stream {
+            frame_type: FrameType::Rows.code(),
+            chunks: lists.iter().map(Vec::len).sum::<usize>() as u64,
+            ..Stream::default()
+        };
+        for list in lists {
+            let plain = encode_references(list);
+            stream.lists.push(writing.store(FrameType::List, false, &plain).await);
+        }
+        writing.packer.finish().await.unwrap();
+        writing.run.end().await;
+        stream
     }
 
     pub(crate) fn objects(&self) -> Vec<(ObjectName, Bytes)> {
@@ -137,12 +145,22 @@ impl Sample {
 
 struct Writing {
     sealer: Sealer,
+    keys: Vec<KeyId>,
     packer: Packer,
     run: WriteRun,
     repository: Repository,
 }
 
 impl Writing {
+    async fn begin(sample: &Sample) -> Self {
+        let repository = sample.open_for_writing().await;
+        let run = repository.begin_run().await.unwrap();
+        let key = repository.new_data_key().await.unwrap().map(|(key, _)| key);
+        let keys = key.iter().map(|key| key.id).collect();
+        let packer = Packer::new(&repository, 1 << 20);
+        Self { sealer: Sealer::new(key), keys, packer, run, repository }
+    }
+
     async fn stream(&mut self, frame_type: FrameType, chunks: &[&[u8]]) -> Stream {
         let mut references = Vec::new();
         for plain in chunks {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::repository::sample::{ROWS, Sample};
-use crate::repository::{NewFrame, Packer};
+use crate::repository::{NewFrame, Packer, WholeRows};
+use pgkeep_format::entry::RowEncoding;
+use pgkeep_format::left_out::LeftOut;
 
 /// Puts a chunk into a pack of its own, as a second writer does that stored it at the same time.
 async fn store_again(sample: &Sample, chunk: &ChunkId) {
@@ -96,4 +98,24 @@ async fn a_lost_list_takes_its_own_chunks_and_no_others() {
     assert_eq!(left.len(), 16 + 1 + 8);
     assert!(left[16].row_continues && reader.read(&left[16].id, FrameType::Rows).await.is_err());
     assert_eq!(left[17].id, sample.id_of(&rows[32]));
+}
+
+#[tokio::test]
+async fn a_lost_list_takes_nothing_of_a_chunk_behind_it_that_leaves_rows_out() {
+    let sample = Sample::with_backup(true).await;
+    let [first, last] = ROWS.map(|rows| ChunkReference::whole(sample.id_of(rows)));
+    let left_out = LeftOut::of([true, false]).map(Box::new);
+    let leaves_out = ChunkReference { left_out, ..first };
+    let mut stream = sample.store_lists(&[vec![last], vec![leaves_out.clone()]]).await;
+    stream.lists.insert(1, ChunkId([7; 32]));
+    stream.chunks += 1;
+    let reader = reader(&sample).await;
+    assert_eq!(reader.references(&stream).await.unwrap_err().kind(), ErrorKind::Damaged);
+    let left = reader.references_left(&stream).await.unwrap();
+    assert_eq!(left.len(), 3);
+    assert_eq!((left[1].row_continues, &left[2]), (false, &leaves_out));
+    let mut rows = WholeRows::new(&reader, &left, RowEncoding::CopyText);
+    assert!(rows.take(1, None).await.unwrap().range.is_empty());
+    let plain = b"2\ttwo\n";
+    assert_eq!(rows.take(2, Some(plain)).await.unwrap().range, 0..plain.len());
 }
