@@ -68,6 +68,9 @@ fn secrets() -> Secrets {
     Secrets { naming: [1; 32], cut: [2; 32] }
 }
 
+/// About as many as one reading brings.
+const ROWS_AT_ONCE: usize = 500;
+
 fn of_rows(criterion: &mut Criterion) {
     let (secrets, rows) = (secrets(), rows());
     let stream = messages(&rows);
@@ -88,28 +91,20 @@ fn of_rows(criterion: &mut Criterion) {
     group.bench_function("cut", |bencher| {
         bencher.iter(|| {
             let mut cutter = Cutter::new(&secrets);
-            // As they come: some at a time, one behind the other.
-            for (rows, ends) in runs(black_box(&run), &ends) {
+            let (mut start, mut in_buffer) = (0, Vec::new());
+            for ends in ends.chunks(ROWS_AT_ONCE) {
+                let end = ends.last().copied().unwrap_or(start);
                 let held = cutter.buffer().len();
-                cutter.buffer().extend_from_slice(rows);
-                let ends: Vec<usize> = ends.iter().map(|end| held + end).collect();
-                cutter.took(&ends, |chunk| drop(black_box(chunk)));
+                cutter.buffer().extend_from_slice(black_box(&run[start..end]));
+                in_buffer.clear();
+                in_buffer.extend(ends.iter().map(|end| held + end - start));
+                cutter.took(&in_buffer, |chunk| drop(black_box(chunk)));
+                start = end;
             }
             black_box(cutter.finish())
         });
     });
     group.finish();
-}
-
-/// Rows with their ends, in runs of so many rows as one reading brings.
-fn runs<'a>(rows: &'a [u8], ends: &'a [usize]) -> impl Iterator<Item = (&'a [u8], Vec<usize>)> {
-    const ROWS_AT_ONCE: usize = 500;
-    ends.chunks(ROWS_AT_ONCE).scan(0, |start, ends| {
-        let first = *start;
-        *start = *ends.last()?;
-        let in_run = ends.iter().map(|end| end - first).collect();
-        Some((&rows[first..*start], in_run))
-    })
 }
 
 /// Whole rows, about a mebibyte.

@@ -2,7 +2,7 @@
 //! leaves nothing behind at the server.
 
 use crate::logins::{block_on, settings};
-use pgkeep_engine::postgres::{ServerError, Session, WireSession};
+use pgkeep_engine::postgres::{RowsOut, ServerError, Session, WireSession};
 use pgkeep_engine::{Error, ErrorKind};
 use pgkeep_format::entry::RowEncoding;
 use pgkeep_tests::{Database, Dedicated, Server, every_major};
@@ -17,6 +17,14 @@ every_major!(
 
 async fn wire(database: &Database<'_>) -> WireSession {
     WireSession::connect(&settings(&database.uri()).unwrap(), "test").await.unwrap()
+}
+
+/// Begins to read the rows of a query, in text or binary format.
+async fn rows_of<'a>(wire: &'a mut WireSession, sql: &str, in_text: bool) -> RowsOut<'a> {
+    match in_text {
+        true => wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap(),
+        false => wire.select(sql).await.unwrap(),
+    }
 }
 
 fn state(error: &Error) -> &str {
@@ -48,11 +56,8 @@ fn rows_go_out_and_in_again_unchanged(server: &Server) {
             database.query(&format!("CREATE TABLE copy (LIKE {table})"));
             let (sent, taken) = block_on(async {
                 let (mut from, mut to) = (wire(&database).await, wire(&database).await);
-                let mut out = if encoding == RowEncoding::CopyBinary {
-                    from.select(&format!("SELECT * FROM {table}")).await.unwrap()
-                } else {
-                    from.copy_out(&format!("COPY {table} TO STDOUT")).await.unwrap()
-                };
+                let sql = format!("SELECT * FROM {table}");
+                let mut out = rows_of(&mut from, &sql, encoding == RowEncoding::CopyText).await;
                 let sql = format!("COPY copy FROM STDIN (FORMAT {format})");
                 let mut into = to.copy_in(&sql).await.unwrap();
                 assert_eq!(into.encoding(), encoding);
@@ -83,10 +88,7 @@ fn a_row_of_300_megabytes_passes_through_little_memory() {
         let sql = "SELECT repeat('x', 300000000)";
         let mut bytes = Vec::new();
         for in_text in [true, false] {
-            let mut out = match in_text {
-                true => wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap(),
-                false => wire.select(sql).await.unwrap(),
-            };
+            let mut out = rows_of(&mut wire, sql, in_text).await;
             let (mut rows, mut len, mut ends) = (Vec::new(), 0, 0);
             while let Some(row_ends) = out.next(&mut rows).await.unwrap() {
                 ends += row_ends.len();
@@ -124,10 +126,7 @@ fn errors_keep_the_servers_words(server: &Server) {
         // Half way through the rows, and the session goes on.
         let sql = "SELECT 1 / (i - 5000) FROM generate_series(1, 9000) i";
         for in_text in [true, false] {
-            let mut out = match in_text {
-                true => wire.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap(),
-                false => wire.select(sql).await.unwrap(),
-            };
+            let mut out = rows_of(&mut wire, sql, in_text).await;
             let mut rows = Vec::new();
             let error = loop {
                 match out.next(&mut rows).await {

@@ -102,8 +102,7 @@ impl Sample {
             ..Stream::default()
         };
         for list in lists {
-            let plain = encode_references(list);
-            stream.lists.push(writing.store(FrameType::List, false, &plain).await);
+            stream.lists.push(writing.list(list).await);
         }
         writing.packer.finish().await.unwrap();
         writing.run.end().await;
@@ -178,10 +177,13 @@ impl Writing {
             return stream;
         }
         for list in references.chunks(INLINE_CHUNKS_MAX) {
-            let plain = encode_references(list);
-            stream.lists.push(self.store(FrameType::List, false, &plain).await);
+            stream.lists.push(self.list(list).await);
         }
         stream
+    }
+
+    async fn list(&mut self, references: &[ChunkReference]) -> ChunkId {
+        self.store(FrameType::List, false, &encode_references(references)).await
     }
 
     async fn store(&mut self, frame_type: FrameType, continues: bool, plain: &[u8]) -> ChunkId {

@@ -71,8 +71,12 @@ impl Cutter {
     }
 
     /// Takes a row.
-    pub fn push(&mut self, row: &[u8], emit: impl FnMut(Chunk)) {
-        self.buffer.extend_from_slice(row);
+    pub fn push(&mut self, row: &[u8], mut emit: impl FnMut(Chunk)) {
+        // In pieces: all that is left of a long one would be moved with each chunk.
+        for piece in row.chunks(CUT_MAX) {
+            self.buffer.extend_from_slice(piece);
+            self.took(&[], &mut emit);
+        }
         self.took(&[self.buffer.len()], emit);
     }
 
@@ -295,6 +299,16 @@ mod tests {
         assert_eq!(tail.iter().map(|(len, ..)| len).sum::<usize>(), 5 + 2);
         assert_eq!(tail.iter().map(|(_, rows, _)| rows).sum::<u64>(), 2);
         assert!(tail.iter().all(|(_, _, continues)| !continues));
+    }
+
+    #[test]
+    fn rows_pushed_whole_are_cut_as_rows_that_come_in_pieces() {
+        let mut rows = numbered_rows(0, 40_000);
+        rows.insert(20_000, vec![b'x'; 2 * CUT_MAX + 5]);
+        let (mut cutter, mut chunks) = (Cutter::new(&secrets()), Vec::new());
+        rows.iter().for_each(|row| cutter.push(row, |chunk| chunks.push(chunk)));
+        chunks.extend(cutter.finish());
+        assert!(chunks == cut(&rows, 1000));
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! with both sockets full.
 
 use super::inbox::{Carrier, Item};
-use super::{Line, State, WireSession, answer, encoding};
+use super::{Line, State, WireSession, answer};
 use crate::postgres::ServerError;
 use crate::{Error, ErrorKind, Result};
 use bytes::BytesMut;
@@ -249,5 +249,14 @@ impl Line {
                 }
             },
         }
+    }
+}
+
+/// The encoding for the format code of a CopyInResponse.
+fn encoding(format: u8) -> Option<RowEncoding> {
+    match format {
+        0 => Some(RowEncoding::CopyText),
+        1 => Some(RowEncoding::CopyBinary),
+        _ => None,
     }
 }

@@ -32,7 +32,6 @@ use answer::Answer;
 use bytes::BytesMut;
 use inbox::{Carrier, Inbox, Item};
 use login::Purpose;
-use pgkeep_format::entry::RowEncoding;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::backend::{CommandCompleteBody, Message};
 use postgres_protocol::message::frontend::{self, BindError};
@@ -397,15 +396,6 @@ fn rows_of(body: &CommandCompleteBody) -> Option<u64> {
 
 fn unsendable(error: io::Error) -> Error {
     Error::new(ErrorKind::Internal, "statement cannot be sent").because(error)
-}
-
-/// The encoding for the format code of a CopyOutResponse or CopyInResponse.
-fn encoding(format: u8) -> Option<RowEncoding> {
-    match format {
-        0 => Some(RowEncoding::CopyText),
-        1 => Some(RowEncoding::CopyBinary),
-        _ => None,
-    }
 }
 
 fn connection_lost() -> Error {

@@ -12,7 +12,7 @@ use postgres_protocol::message::backend::Message;
 
 /// Takes rows out of an inbox.
 pub(crate) struct RowReader {
-    carrier: Carrier,
+    pub(super) carrier: Carrier,
     /// Whole rows taken out.
     rows: u64,
 }

@@ -13,7 +13,6 @@ use postgres_protocol::message::backend::Message;
 pub struct RowsOut<'a> {
     session: &'a mut WireSession,
     reader: RowReader,
-    carrier: Carrier,
     ends: Vec<usize>,
     phase: Phase,
 }
@@ -28,7 +27,7 @@ enum Phase {
 impl<'a> RowsOut<'a> {
     pub(super) fn new(session: &'a mut WireSession, carrier: Carrier) -> Self {
         let reader = RowReader::new(carrier);
-        Self { session, reader, carrier, ends: Vec::new(), phase: Phase::Rows }
+        Self { session, reader, ends: Vec::new(), phase: Phase::Rows }
     }
 
     /// Appends the next rows to `rows`: lines of text, or tuples as binary COPY has them. Returns where
@@ -80,7 +79,7 @@ impl<'a> RowsOut<'a> {
 
     /// Takes a message that came between rows or after them.
     async fn message(&mut self, message: Message) -> Result<Phase> {
-        let reported = match (answer(message), self.carrier) {
+        let reported = match (answer(message), self.reader.carrier) {
             (None, _) => return Ok(Phase::Rows),
             // A COPY is told to be over before its command is.
             (Some(Message::CopyDone), Carrier::CopyData) => None,
