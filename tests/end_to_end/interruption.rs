@@ -1,9 +1,15 @@
 //! Stopped at any moment, politely or not: the repository stays good, the server keeps no
 //! session and no lock, and the next backup works.
 
+use crate::faults::{Place, backup_options, local, open, silent};
+use crate::logins::{block_on, settings};
 use crate::sessions::eventually;
 use crate::{platform, repository};
+use pgkeep_engine::ErrorKind;
+use pgkeep_engine::backup;
+use pgkeep_engine::progress::interrupt;
 use pgkeep_tests::{Database, Repository, Server};
+use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +39,16 @@ fn assert_no_session_stays(database: &Database<'_>) {
         assert!(Instant::now() < deadline, "sessions stay: {sessions}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A condition whose first row lasts longer than any test.
+const ENDLESS: &str = "pg_catalog.pg_sleep(600) IS NOT NULL";
+
+/// Waits until a backup reads a row of that kind.
+fn wait_for_endless_row(source: &Database<'_>) {
+    let reads = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' \
+                 AND application_name LIKE 'pgkeep%' AND datname = current_database()";
+    eventually(source, reads, "t");
 }
 
 /// How long an undisturbed backup takes, so that the signals fall into all of it.
@@ -110,14 +126,11 @@ fn killed_server_is_an_error_and_the_next_backup_works() {
     let repository = repository();
     let (name, child) = {
         let source = platform(&server, "0.1");
-        // The first row of this table lasts for as long as the server does.
         let mut command = repository.command();
-        command.args(["backup", "--where", "jobs=pg_catalog.pg_sleep(600) IS NOT NULL"]);
+        command.args(["backup", "--where", &format!("jobs={ENDLESS}")]);
         command.args(["-d", &source.uri()]).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
-        let reads = "SELECT count(*) > 0 FROM pg_stat_activity \
-                     WHERE wait_event = 'PgSleep' AND application_name LIKE 'pgkeep%'";
-        eventually(&source, reads, "t");
+        wait_for_endless_row(&source);
         let name = source.name().to_owned();
         // Kept when the handle goes: the server is about to.
         std::mem::forget(source);
@@ -132,4 +145,26 @@ fn killed_server_is_an_error_and_the_next_backup_works() {
     let _ = repository.run(["verify"]).ok();
     let source = Database::adopt(&server, &name);
     assert_next_backup_works(&repository, &source);
+}
+
+#[test]
+fn a_backup_that_is_given_up_leaves_no_session_though_its_process_goes_on() {
+    let source = platform(Server::shared(18), "0.1");
+    let (place, to) = (Place::new(), settings(&source.uri()).unwrap());
+    let mut options = backup_options();
+    options.jobs = NonZeroUsize::new(3).unwrap();
+    options.selection.row_filters = vec![("jobs".to_owned(), ENDLESS.to_owned())];
+    let (interrupter, interrupt) = interrupt();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for_endless_row(&source);
+            interrupter.interrupt();
+        });
+        block_on(async {
+            let repository = open(local(&place.directory), &place.access).await.unwrap();
+            let ended = backup::run(&repository, &to, &options, &silent(), interrupt).await;
+            assert_eq!(ended.unwrap_err().kind(), ErrorKind::Interrupted);
+            tokio::task::block_in_place(|| assert_no_session_stays(&source));
+        });
+    });
 }

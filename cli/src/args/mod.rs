@@ -47,8 +47,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// Logical backups of PostgreSQL: encrypted, deduplicated, restorable as a whole or by table.
 ///
-/// pgkeep reads the catalogs and moves rows with COPY itself; it never runs pg_dump. Backups
-/// go into a repository: a directory that holds encrypted, deduplicated packs and needs no
+/// pgkeep reads the catalogs and moves rows itself; it never runs pg_dump. Backups go into a
+/// repository: a directory or a bucket that holds encrypted, deduplicated packs and needs no
 /// server of its own.
 #[derive(Debug, Parser)]
 #[command(

@@ -4,7 +4,7 @@
 //! ```text
 //! coordinator  snapshot -> locks -> catalogs -> plan ----------------> manifest
 //!              (again for each database)
-//! workers      COPY -> cut -> chunks (named, known? compressed, sealed) -> packer -> store
+//! workers      rows -> cut -> chunks (named, known? compressed, sealed) -> packer -> store
 //! ```
 //!
 //! Every queue is bounded, so a slow store slows the readers. What the manifest names is
@@ -17,6 +17,7 @@ mod plan;
 mod rows;
 mod source;
 mod streams;
+mod worker;
 
 pub use source::Databases;
 

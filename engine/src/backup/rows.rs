@@ -1,15 +1,15 @@
-//! The workers: each with its own connection and the common snapshot, each copying one
-//! part of a table after the other.
+//! What there is to copy, which workers take item by item, and what came of it.
 
 use super::BackupOptions;
 use super::earlier::Earlier;
 use super::part::PartInWork;
-use super::plan::{self, Item, Statement};
+use super::plan::{self, Item};
+use super::worker::{Worker, Workers};
 use crate::catalog::Catalog;
-use crate::postgres::{Snapshot, WireSession};
+use crate::postgres::Snapshot;
 use crate::progress::{Event, Progress};
 use crate::repository::ChunkWriter;
-use crate::seal::{Cutter, Layout};
+use crate::seal::Layout;
 use crate::{Error, ErrorKind, Result};
 use pgkeep_format::entry::Data;
 use pgkeep_format::stream::ChunkReference;
@@ -17,7 +17,6 @@ use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
 /// What was copied of one table.
 #[derive(Debug, Default)]
@@ -28,7 +27,7 @@ pub(super) struct CopiedTable {
 }
 
 /// What is left to do, and what is done.
-struct Work {
+pub(super) struct Work {
     state: Mutex<State>,
     tables: Vec<String>,
     /// How each table's chunks are laid out.
@@ -95,20 +94,15 @@ pub(super) async fn copy_all(
         .filter(|table| table.rows.query.is_none())
         .map(|table| (table.schema.clone(), table.name.clone()))
         .collect();
-    let mut workers = JoinSet::new();
+    let mut workers = Workers::default();
     for number in 0..jobs {
         let mut wire = snapshot.join().await?;
         if number == 0 {
             snapshot.lock_on(&mut wire, &locks, options.lock_timeout).await?;
         }
-        let (work, writer) = (work.clone(), writer.clone());
-        workers.spawn(async move { work.run(wire, number == 0, &writer).await });
+        workers.start(Worker::new(work.clone(), writer, number == 0), wire)?;
     }
-    while let Some(ended) = workers.join_next().await {
-        ended.map_err(|error| {
-            Error::new(ErrorKind::Internal, "copying rows did not end").because(error)
-        })??;
-    }
+    workers.end().await?;
     work.into_tables()
 }
 
@@ -127,101 +121,64 @@ fn processors() -> usize {
 }
 
 impl Work {
-    async fn run(
-        self: Arc<Self>,
-        mut wire: WireSession,
-        is_first: bool,
-        writer: &ChunkWriter,
-    ) -> Result<()> {
-        while let Some(item) = self.next(is_first) {
-            if !is_first && !may_read(&mut wire, &item).await? {
-                self.lock_state().first_worker.push_back(item);
-                self.changed.notify_one();
-                continue;
-            }
-            if item.part == 0 {
-                let table = self.tables[item.table].clone();
-                self.progress.event(Event::TableStarted { table });
-            }
-            let copied = self.copy(&mut wire, &item, writer).await.map_err(|error| {
-                let message = format!("could not copy table \"{}\"", self.tables[item.table]);
-                Error::new(error.kind(), message).because(error)
-            })?;
-            self.done(&item, copied);
-        }
-        if !is_first {
-            self.lock_state().others -= 1;
-            self.changed.notify_one();
-            wire.close().await;
-            return Ok(());
-        }
-        self.run_left_over(wire, writer).await
+    pub(super) fn progress(&self) -> &dyn Progress {
+        &*self.progress
     }
 
-    /// The first worker goes on until no other can hand it an item any more.
-    async fn run_left_over(
-        self: Arc<Self>,
-        mut wire: WireSession,
-        writer: &ChunkWriter,
-    ) -> Result<()> {
-        loop {
-            let (item, others) = {
-                let mut state = self.lock_state();
-                (state.first_worker.pop_front(), state.others)
-            };
-            match item {
-                Some(item) => {
-                    let copied = self.copy(&mut wire, &item, writer).await?;
-                    self.done(&item, copied);
-                }
-                None if others == 0 => {
-                    wire.close().await;
-                    return Ok(());
-                }
-                None => self.changed.notified().await,
-            }
-        }
+    /// The name of an item's table.
+    pub(super) fn table(&self, item: &Item) -> &str {
+        &self.tables[item.table]
     }
 
-    async fn copy(
-        &self,
-        wire: &mut WireSession,
-        item: &Item,
-        writer: &ChunkWriter,
-    ) -> Result<CopiedTable> {
-        let mut rows = match &item.statement {
-            Statement::Select(sql) => wire.select(sql).await?,
-            Statement::Copy(sql) => wire.copy_out(sql).await?,
-        };
+    /// An item that is about to be copied.
+    pub(super) fn part<'a>(&'a self, item: &Item, writer: &'a ChunkWriter) -> PartInWork<'a> {
         let earlier = self.earlier.as_ref();
-        let mut part = PartInWork::new(
+        PartInWork::new(
             writer,
             &self.layouts[item.table],
             self.seals_aside,
             earlier.and_then(|(earlier, data)| Some((earlier, data[item.table].as_ref()?))),
             item.part,
-        );
-        let mut cutter = Cutter::new(writer.secrets());
-        let mut cut = Vec::new();
-        while let Some(ends) = rows.next(cutter.buffer()).await? {
-            cutter.took(ends, |chunk| cut.push(chunk));
-            for chunk in cut.drain(..) {
-                part.push(chunk).await?;
-            }
-        }
-        if let Some(chunk) = cutter.finish() {
-            part.push(chunk).await?;
-        }
-        part.finish().await
+        )
     }
 
-    fn next(&self, is_first: bool) -> Option<Item> {
+    /// Takes an item to copy.
+    pub(super) fn next(&self, is_first: bool) -> Option<Item> {
         let mut state = self.lock_state();
         let left_over = if is_first { state.first_worker.pop_front() } else { None };
         left_over.or_else(|| state.items.pop_front())
     }
 
-    fn done(&self, item: &Item, copied: CopiedTable) {
+    /// Hands an item that another worker may not read to the first one.
+    pub(super) fn hand_to_first(&self, item: Item) {
+        self.lock_state().first_worker.push_back(item);
+        self.changed.notify_one();
+    }
+
+    /// Another worker than the first has nothing left to do.
+    pub(super) fn one_less(&self) {
+        self.lock_state().others -= 1;
+        self.changed.notify_one();
+    }
+
+    /// Waits for an item that is handed to the first worker; absent when none can come any more.
+    pub(super) async fn left_over(&self) -> Option<Item> {
+        loop {
+            {
+                let mut state = self.lock_state();
+                if let Some(item) = state.first_worker.pop_front() {
+                    return Some(item);
+                }
+                if state.others == 0 {
+                    return None;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Notes what was copied.
+    pub(super) fn done(&self, item: &Item, copied: CopiedTable) {
         let mut state = self.lock_state();
         state.parts[item.table][item.part] = Some(copied);
         let parts = &state.parts[item.table];
@@ -240,7 +197,7 @@ impl Work {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn into_tables(self: Arc<Self>) -> Result<Vec<CopiedTable>> {
+    fn into_tables(&self) -> Result<Vec<CopiedTable>> {
         let parts = std::mem::take(&mut self.lock_state().parts);
         parts.into_iter().map(join_parts).collect()
     }
@@ -256,23 +213,4 @@ fn join_parts(parts: Vec<Option<CopiedTable>>) -> Result<CopiedTable> {
         table.bytes += part.bytes;
     }
     Ok(table)
-}
-
-/// Whether this worker gets its lock at once. If somebody waits for a stronger lock, this
-/// worker would wait behind him, and he behind the coordinator: for ever.
-async fn may_read(wire: &mut WireSession, item: &Item) -> Result<bool> {
-    let Some(table) = &item.lock else { return Ok(true) };
-    // In one round trip: with many small tables it is half of what they cost.
-    let lock = format!(
-        "SAVEPOINT lock; LOCK TABLE ONLY {table} IN ACCESS SHARE MODE NOWAIT; \
-         RELEASE SAVEPOINT lock"
-    );
-    match wire.execute(&lock).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::LockTimeout => {
-            wire.execute("ROLLBACK TO SAVEPOINT lock; RELEASE SAVEPOINT lock").await?;
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }

@@ -100,6 +100,25 @@ pub(super) async fn open(endpoint: &Endpoint) -> io::Result<Stream> {
 }
 
 impl Stream {
+    /// Has the runtime that this is called in wait for its bytes, in place of the one it was opened in.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub(super) fn move_here(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => *stream = tcp_here(stream)?,
+            Stream::Tls(stream) => {
+                let stream = stream.get_mut().0;
+                *stream = tcp_here(stream)?;
+            }
+            Stream::Unix(stream) => {
+                let again = SockRef::from(&*stream).try_clone()?;
+                *stream = UnixStream::from_std(again.into())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the processor away as long as that brings more bytes, up to `enough` of them. A server
     /// on this machine sends 8 KiB at a time: to sleep and be woken for each costs both sides more
     /// than the bytes do. Where nothing comes meanwhile it returns at once.
@@ -120,6 +139,11 @@ impl Stream {
             std::thread::yield_now();
         }
     }
+}
+
+/// The same connection, registered with the runtime that this is called in.
+fn tcp_here(stream: &TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(SockRef::from(stream).try_clone()?.into())
 }
 
 impl AsyncRead for Stream {

@@ -34,14 +34,14 @@ use store::{Fault, FaultyStore};
 const RUN_LIMIT: Duration = Duration::from_secs(60);
 
 /// A repository with its keys, opened in this process.
-struct Place {
+pub(crate) struct Place {
     _home: pgkeep_tests::Repository,
-    directory: PathBuf,
-    access: Access,
+    pub(crate) directory: PathBuf,
+    pub(crate) access: Access,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = repository();
         let identity = std::fs::read_to_string(home.identity()).unwrap();
         let keys = home.directory().parent().unwrap().join(".config/pgkeep");
@@ -77,15 +77,15 @@ fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-async fn open(store: Arc<dyn Store>, access: &Access) -> Result<Repository> {
+pub(crate) async fn open(store: Arc<dyn Store>, access: &Access) -> Result<Repository> {
     Repository::open(store, access.clone()).await
 }
 
-fn local(directory: &Path) -> Arc<dyn Store> {
+pub(crate) fn local(directory: &Path) -> Arc<dyn Store> {
     Arc::new(LocalStore::open(directory).unwrap())
 }
 
-fn silent() -> Arc<dyn Progress> {
+pub(crate) fn silent() -> Arc<dyn Progress> {
     Arc::new(Silent)
 }
 
@@ -149,7 +149,7 @@ async fn for_each_point(
     points
 }
 
-fn backup_options() -> BackupOptions {
+pub(crate) fn backup_options() -> BackupOptions {
     BackupOptions {
         databases: Databases::Connected,
         selection: Selection::default(),

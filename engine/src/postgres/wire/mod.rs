@@ -99,6 +99,20 @@ impl WireSession {
         Ok(Self { line, cancel, state: State::Idle })
     }
 
+    /// Has the runtime that this is called in wait for the server's bytes, in place of the one that the
+    /// session was opened in. It works without, but then each wait takes the way through a thread of
+    /// that runtime.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] when the system gives no descriptor for it.
+    pub fn moved_here(mut self) -> Result<Self> {
+        let moved = self.line.stream.move_here();
+        moved.map_err(|error| {
+            Error::new(ErrorKind::Connection, "could not hand a connection over").because(error)
+        })?;
+        Ok(self)
+    }
+
     /// The process id of the server's side; 0 when it gave none.
     #[must_use]
     pub fn backend(&self) -> u32 {
