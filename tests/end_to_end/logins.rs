@@ -200,6 +200,27 @@ fn tls_levels_mean_what_libpq_means_by_them() {
 }
 
 #[test]
+fn a_session_goes_on_in_another_runtime_when_the_one_it_was_opened_in_has_ended() {
+    let (server, _certificates) = guarded(18);
+    let sockets = server.socket_directory().display().to_string();
+    for (host, options) in [
+        ("127.0.0.1", "user=secure sslmode=require"),
+        ("127.0.0.1", "user=naked sslmode=disable"),
+        (sockets.as_str(), "user=postgres"),
+    ] {
+        let string = format!("host={host} port={} dbname=postgres {options}", server.port());
+        let opened = block_on(WireSession::connect(&settings(&string).unwrap(), "test")).unwrap();
+        let rows = block_on(async {
+            let mut wire = opened.moved_here().unwrap();
+            let rows = wire.query("SELECT i FROM generate_series(1, 20000) i").await.unwrap();
+            wire.close().await;
+            rows.len()
+        });
+        assert_eq!(rows, 20_000, "{string}");
+    }
+}
+
+#[test]
 fn scram_is_bound_to_the_tls_connection_where_that_is_asked_for() {
     let (server, _certificates) = guarded(16);
     let string = |role: &str, options: &str| {

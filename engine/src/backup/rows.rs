@@ -103,7 +103,7 @@ pub(super) async fn copy_all(
         workers.start(Worker::new(work.clone(), writer, number == 0), wire)?;
     }
     workers.end().await?;
-    work.into_tables()
+    work.take_tables()
 }
 
 /// What the rows of each table are, where there are enough of them to look for.
@@ -197,7 +197,7 @@ impl Work {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn into_tables(&self) -> Result<Vec<CopiedTable>> {
+    fn take_tables(&self) -> Result<Vec<CopiedTable>> {
         let parts = std::mem::take(&mut self.lock_state().parts);
         parts.into_iter().map(join_parts).collect()
     }
