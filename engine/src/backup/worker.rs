@@ -111,14 +111,13 @@ impl Worker {
             }
             self.copy(&mut wire, &item).await?;
         }
-        if !self.is_first {
+        if self.is_first {
+            // It goes on until no other can hand it an item any more.
+            while let Some(item) = self.work.left_over().await {
+                self.copy(&mut wire, &item).await?;
+            }
+        } else {
             self.work.one_less();
-        }
-        // The first goes on until no other can hand it an item any more.
-        while self.is_first
-            && let Some(item) = self.work.left_over().await
-        {
-            self.copy(&mut wire, &item).await?;
         }
         wire.close().await;
         Ok(())
